@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from perennial.api.wire import State
 from perennial.plan.actions import Call, Manifest
 
 T = TypeVar("T")
@@ -50,3 +51,48 @@ class Results(Protocol):
     def result(self, call: Call) -> CallResult | None:
         """Return the outcome of an equal call that was made before, or None."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersion:
+    """A version of a registered model: the run it comes from and the digest of its files, where one was recorded."""
+
+    version: str
+    run_id: str | None = None
+    digest: str | None = None
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredModel:
+    """A registered model as MLflow knows it. `exists` is False where the registry answered that there is no such model."""
+
+    name: str
+    exists: bool
+    aliases: Mapping[str, str]
+    versions: Mapping[str, ModelVersion]
+    """The versions that were read: at least those behind aliases and those asked for."""
+
+
+class Facts(Protocol):
+    """What is known of the world outside the cluster API. Asking is cheap, never blocks, and keeps the fact fresh."""
+
+    def collector(self, namespace: str, name: str) -> Fact[State]:
+        """Return what the collector of a ModelDeployment said last."""
+        ...
+
+    def model(self, name: str, version: str | None = None) -> Fact[RegisteredModel]:
+        """Return what the registry said last of a registered model; `version` is one the caller must have in `versions`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSettings:
+    """The operator's settings that children are built from."""
+
+    operator_image: str
+    server_image: str
+    router_image: str
+    mlflow_url: str
+    cluster_domain: str = "cluster.local"
+    image_pull_policy: str = "IfNotPresent"
