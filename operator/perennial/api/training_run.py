@@ -1,0 +1,266 @@
+"""TrainingRun: one training, pinned to its inputs, gated against the champion. "What did we learn, and is it better?"."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from perennial.api.base import (
+    Conditions,
+    Decimal,
+    Digest,
+    EnvVars,
+    Image,
+    ModelName,
+    ModelVersionName,
+    Name,
+    OpenShare,
+    Part,
+    Resources,
+    Share,
+    Time,
+    Words,
+    rules,
+)
+from perennial.api.wire import Verdict
+
+
+class Baseline(StrEnum):
+    """What a candidate is compared with."""
+
+    CHAMPION = "Champion"
+    NONE = "None"
+
+
+class GateMetricName(StrEnum):
+    """A rate of wrong predictions on the held-out rows."""
+
+    FALSE_NEGATIVE_RATE = "falseNegativeRate"
+    FALSE_POSITIVE_RATE = "falsePositiveRate"
+    ERROR_RATE = "errorRate"
+
+
+class OnUndecided(StrEnum):
+    """What becomes of a run whose gate cannot decide on the held-out rows."""
+
+    PASS = "Pass"  # noqa: S105 - a verdict, no secret
+    REJECT = "Reject"
+
+
+class FailureClass(StrEnum):
+    """Whose turn it is: the spec's author, the data's owner, the script's author, or the platform's."""
+
+    SPEC = "Spec"
+    DATA = "Data"
+    APP = "App"
+    OUT_OF_MEMORY = "OutOfMemory"
+    DEADLINE = "Deadline"
+    GATE = "Gate"
+    LOST = "Lost"
+
+
+class TerminalState(StrEnum):
+    """How the run ended, for good."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class DatasetRef(Part):
+    """A Dataset of the same namespace."""
+
+    name: Annotated[Name, Field(description="The Dataset's name.")]
+    digest: Annotated[
+        Digest | None, Field(description="The version; absent: the one that is ready when the run starts is pinned in status.")
+    ] = None
+
+
+class Window(Part):
+    """The rows that the run sees, by event time: learnt from and held out together."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.lastSeconds) != (has(self.from) || has(self.to))", "window needs either lastSeconds or from and to"),
+            ("has(self.from) == has(self.to)", "from and to go together"),
+            ("!has(self.from) || !has(self.to) || timestamp(self.from) < timestamp(self.to)", "from must be before to"),
+        )
+    )
+
+    last_seconds: Annotated[
+        int | None, Field(ge=1, le=3_153_600_000, description="The rows of the last so many seconds before the version's newest.")
+    ] = None
+    from_: Annotated[Time | None, Field(alias="from", description="The first event time that is seen.")] = None
+    to: Annotated[Time | None, Field(description="The event time before which rows are seen.")] = None
+
+
+class ModelRef(Part):
+    """A registered model in MLflow."""
+
+    name: Annotated[ModelName, Field(description="The registered model that gets a new version if the gate passes.")]
+
+
+class Trainer(Part):
+    """The user's container: any image; a script that logs a model to MLflow runs unchanged."""
+
+    image: Annotated[Image, Field(description="The image; pin it by digest or by an immutable tag.")]
+    command: Annotated[Words, Field(description="The entry point; absent: the image's.")] = ()
+    args: Annotated[Words, Field(description="Its arguments; $(PERENNIAL_DATA) is the folder with the rows.")] = ()
+    env: Annotated[EnvVars, Field(description="Environment variables beside those that Perennial sets.")] = ()
+    resources: Annotated[Resources, Field(description="What the container asks for and may use at most.")] = Resources()
+
+
+class GateMetric(Part):
+    """A rate on the held-out rows that must be low enough, or not worse than the champion's, or both."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(("has(self.max) || has(self.maxRegression)", "a metric needs max, maxRegression or both"))
+    )
+
+    name: Annotated[GateMetricName, Field(description="The rate.")]
+    max: Annotated[OpenShare | None, Field(description="The candidate's rate must be shown to be at most this.")] = None
+    max_regression: Annotated[
+        Share | None, Field(description="The candidate's rate minus the champion's, on the same rows, must be shown to be at most this.")
+    ] = None
+    threshold: Annotated[Decimal, Field(description="A score of at least this counts as a positive prediction.")] = "0.5"
+
+
+class Gate(Part):
+    """What the trained model must show on held-out rows before it becomes a version of the registered model."""
+
+    baseline: Annotated[Baseline, Field(description="Champion: the version with MLflow's alias `champion`, if there is one.")] = (
+        Baseline.CHAMPION
+    )
+    metrics: Annotated[
+        tuple[GateMetric, ...],
+        Field(
+            min_length=1,
+            max_length=16,
+            description="What must hold; every metric must pass.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ]
+    on_undecided: Annotated[OnUndecided, Field(description="What becomes of the run if the held-out rows are too few to decide.")] = (
+        OnUndecided.REJECT
+    )
+
+
+ParameterName = Annotated[str, Field(max_length=63)]
+
+
+class TrainingRunSpec(Part):
+    """What is trained, on what, and what it must show. Immutable, like a Job's: another training is another object."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("self == oldSelf", "spec is immutable: a TrainingRun is one training; create another one"),
+            (
+                "!has(self.parameters) || self.parameters.all(k, k.matches('^[A-Za-z][A-Za-z0-9_]*$'))",
+                "names of parameters must be letters, digits and underscores, beginning with a letter",
+            ),
+        )
+    )
+
+    dataset_ref: Annotated[DatasetRef, Field(description="The data.")]
+    window: Annotated[Window | None, Field(description="The rows that the run sees; absent: all of the version.")] = None
+    model: Annotated[ModelRef, Field(description="The registered model.")]
+    trainer: Annotated[Trainer, Field(description="The container that trains.")]
+    parameters: Annotated[
+        dict[str, Annotated[str, Field(max_length=1024)]],
+        Field(max_length=64, description="Handed to the script as PERENNIAL_PARAMETERS (JSON) and PERENNIAL_PARAMETER_<NAME> each."),
+    ] = {}
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1, description="Handed to the script as PERENNIAL_SEED.")] = 0
+    retry_limit: Annotated[
+        int, Field(ge=0, le=10, description="How often a failed attempt is repeated; exit codes 64 and 65 never are.")
+    ] = 2
+    active_deadline_seconds: Annotated[
+        int, Field(ge=10, le=2_592_000, description="How long training may take at most, waiting for a node and the image included.")
+    ] = 3600
+    gate: Annotated[Gate | None, Field(description="What the model must show; absent: it is registered ungated.")] = None
+
+
+class PinnedDataset(Part):
+    """The data that the run is pinned to. Bounds are by event time; `until` is exclusive."""
+
+    digest: Annotated[Digest, Field(description="The version.")]
+    target: Annotated[str, Field(max_length=128, description="The column to predict.")]
+    time: Annotated[str | None, Field(max_length=128, description="The column with the event time.")] = None
+    train_from: Annotated[Time | None, Field(description="The first event time learnt from.")] = None
+    train_until: Annotated[Time | None, Field(description="Rows learnt from are before this.")] = None
+    test_from: Annotated[Time | None, Field(description="The first event time held out; absent: nothing is.")] = None
+    test_until: Annotated[Time | None, Field(description="Rows held out are before this.")] = None
+
+
+class MLflowRun(Part):
+    """The run in MLflow that the script logs to. Perennial creates and ends it."""
+
+    experiment_id: Annotated[str, Field(max_length=64, description="The experiment.")]
+    run_id: Annotated[str, Field(max_length=64, description="The run.")]
+    state: Annotated[str, Field(max_length=16, description="RUNNING, FINISHED or FAILED.")] = "RUNNING"
+
+
+class JobState(Part):
+    """A Job's end, latched: a Job that is recorded here never runs again."""
+
+    name: Annotated[str, Field(max_length=63, description="The Job.")]
+    finished_time: Annotated[Time | None, Field(description="When it ended.")] = None
+
+
+class GateBaseline(Part):
+    """The version that was champion when the comparison began."""
+
+    version: Annotated[ModelVersionName, Field(description="The registered model's version.")]
+    digest: Annotated[Digest | None, Field(description="The digest of its files, where one was recorded.")] = None
+
+
+class GateResult(Part):
+    """One metric's result: rates with 95 % intervals."""
+
+    metric: Annotated[str, Field(max_length=64, description="The rate.")]
+    verdict: Annotated[Verdict, Field(description="Pass, Fail, Undecided or NoData.")]
+    message: Annotated[str, Field(max_length=512, description="Why.")]
+    samples: Annotated[int, Field(ge=0, description="Held-out rows that the rate is over.")]
+    candidate: Annotated[Decimal | None, Field(description="The candidate's rate.")] = None
+    baseline: Annotated[Decimal | None, Field(description="The champion's rate on the same rows.")] = None
+    low: Annotated[Decimal | None, Field(description="Lower end of the difference (of the rate, where there is no champion).")] = None
+    high: Annotated[Decimal | None, Field(description="Upper end of it.")] = None
+
+
+class GateStatus(Part):
+    """How the gate decided."""
+
+    verdict: Annotated[Verdict | None, Field(description="The verdict over all metrics.")] = None
+    baseline: Annotated[GateBaseline | None, Field(description="What was compared with; absent: there was no champion.")] = None
+    results: Annotated[tuple[GateResult, ...], Field(max_length=16, description="Each metric's result.")] = ()
+
+
+class TrainedModel(Part):
+    """What the script logged."""
+
+    source: Annotated[str, Field(max_length=512, description="Where MLflow keeps it.")]
+    digest: Annotated[Digest, Field(description="SHA-256 over the manifest of its files.")]
+
+
+class Failure(Part):
+    """Why the run failed."""
+
+    class_: Annotated[FailureClass, Field(alias="class", description="Whose turn it is.")]
+    exit_code: Annotated[int | None, Field(description="The container's exit code.")] = None
+    message: Annotated[str, Field(max_length=2048, description="What happened and what to do.")]
+
+
+class TrainingRunStatus(Part):
+    """What happened. `terminalState`, once set, is never changed."""
+
+    observed_generation: Annotated[int | None, Field(ge=0, description="The generation that the status describes.")] = None
+    dataset: Annotated[PinnedDataset | None, Field(description="The data that the run is pinned to.")] = None
+    mlflow: Annotated[MLflowRun | None, Field(description="The run in MLflow.")] = None
+    training: Annotated[JobState | None, Field(description="The training Job.")] = None
+    evaluation: Annotated[JobState | None, Field(description="The evaluation Job.")] = None
+    model: Annotated[TrainedModel | None, Field(description="What the script logged.")] = None
+    gate: Annotated[GateStatus | None, Field(description="How the gate decided.")] = None
+    model_version: Annotated[ModelVersionName | None, Field(description="The registered model's version that the run became.")] = None
+    start_time: Annotated[Time | None, Field(description="When the data was pinned.")] = None
+    completion_time: Annotated[Time | None, Field(description="When the run ended.")] = None
+    failure: Annotated[Failure | None, Field(description="Why it failed.")] = None
+    terminal_state: Annotated[TerminalState | None, Field(description="How it ended, for good.")] = None
+    conditions: Annotated[Conditions, Field(description="Succeeded, Running, Evaluated, Registered, Reconciling, Stalled.")] = ()
