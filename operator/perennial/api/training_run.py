@@ -148,11 +148,10 @@ ParameterName = Annotated[str, Field(max_length=63)]
 
 
 class TrainingRunSpec(Part):
-    """What is trained, on what, and what it must show. Immutable, like a Job's: another training is another object."""
+    """What is trained, on what, and what it must show. Immutable in a TrainingRun, like a Job's; not in a template."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("self == oldSelf", "spec is immutable: a TrainingRun is one training; create another one"),
             (
                 "!has(self.parameters) || self.parameters.all(k, k.matches('^[A-Za-z][A-Za-z0-9_]*$'))",
                 "names of parameters must be letters, digits and underscores, beginning with a letter",

@@ -1,0 +1,1 @@
+"""Generates what Kubernetes must be told of the API: the CustomResourceDefinitions."""

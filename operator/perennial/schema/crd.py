@@ -1,0 +1,165 @@
+"""The CustomResourceDefinitions of the three kinds."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from perennial.api.base import GROUP, VERSION
+from perennial.api.dataset import DatasetSpec, DatasetStatus
+from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
+from perennial.api.training_run import TrainingRunSpec, TrainingRunStatus
+from perennial.schema.structural import structural
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of `kubectl get`; `wide` ones show with `-o wide` alone."""
+
+    name: str
+    path: str
+    type: str = "string"
+    description: str
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What is needed to define a kind."""
+
+    name: str
+    plural: str
+    short: str
+    description: str
+    spec: type[BaseModel]
+    status: type[BaseModel]
+    columns: tuple[Column, ...]
+    immutable_spec: str | None = None
+    """The sentence that refuses any change of spec; None: spec may change."""
+
+
+def _condition(kind: str, field: str = "status") -> str:
+    return f'.status.conditions[?(@.type=="{kind}")].{field}'
+
+
+AGE = Column(name="Age", path=".metadata.creationTimestamp", type="date", description="How long it exists.")
+
+KINDS = (
+    Kind(
+        name="Dataset",
+        plural="datasets",
+        short="dset",
+        description='Versioned, checked data: "what may we learn from?"',
+        spec=DatasetSpec,
+        status=DatasetStatus,
+        columns=(
+            Column(name="Ready", path=_condition("Ready"), description="Whether runs may use it."),
+            Column(name="Version", path=".status.version.ordinal", type="integer", description="The newest version's number."),
+            Column(name="Rows", path=".status.version.rows", type="integer", description="Its rows."),
+            Column(name="Reason", path=_condition("Ready", "reason"), description="Why it is or is not ready."),
+            Column(name="To", path=".status.version.to", description="Its latest event time.", wide=True),
+            Column(name="Digest", path=".status.version.digest", description="Its identity.", wide=True),
+            AGE,
+        ),
+    ),
+    Kind(
+        name="TrainingRun",
+        plural="trainingruns",
+        short="trun",
+        description='One training, pinned to its inputs, gated against the champion: "what did we learn, and is it better?"',
+        spec=TrainingRunSpec,
+        status=TrainingRunStatus,
+        immutable_spec="spec is immutable: a TrainingRun is one training; create another one",
+        columns=(
+            Column(name="Succeeded", path=_condition("Succeeded"), description="Whether it has succeeded."),
+            Column(name="Reason", path=_condition("Succeeded", "reason"), description="Where it is, or why it failed."),
+            Column(name="Gate", path=".status.gate.verdict", description="The gate's verdict."),
+            Column(name="Model", path=".spec.model.name", description="The registered model."),
+            Column(name="Version", path=".status.modelVersion", description="The version it became."),
+            Column(name="Run", path=".status.mlflow.runId", description="The run in MLflow.", wide=True),
+            Column(name="Data", path=".status.dataset.digest", description="The data it is pinned to.", wide=True),
+            AGE,
+        ),
+    ),
+    Kind(
+        name="ModelDeployment",
+        plural="modeldeployments",
+        short="mdep",
+        description='Serving, canary, monitoring and retraining: "is it still right, and if not, what do we do?"',
+        spec=ModelDeploymentSpec,
+        status=ModelDeploymentStatus,
+        columns=(
+            Column(name="Ready", path=_condition("Ready"), description="Whether it answers as promised."),
+            Column(name="Model", path=".spec.model.name", description="The registered model."),
+            Column(name="Stable", path=".status.stable.modelVersion", description="The model version that answers."),
+            Column(name="Canary", path=".status.canary.modelVersion", description="The model version on trial."),
+            Column(name="Weight", path=".status.canary.weight.verified", type="integer", description="Its share, in per cent."),
+            Column(name="Verdict", path=".status.canary.slos[0].verdict", description="What the evidence says of it."),
+            Column(name="SLOs", path=_condition("SLOsMet"), description="Whether the stable version keeps its promises."),
+            Column(name="Reason", path=_condition("Ready", "reason"), description="Why it is or is not ready.", wide=True),
+            AGE,
+        ),
+    ),
+)
+
+
+def definition(kind: Kind) -> dict[str, Any]:
+    """Return a kind's CustomResourceDefinition."""
+    spec = structural(kind.spec)
+    if kind.immutable_spec:
+        rule = {"rule": "self == oldSelf", "message": kind.immutable_spec}
+        spec["x-kubernetes-validations"] = [rule, *spec.get("x-kubernetes-validations", [])]
+    schema = {
+        "type": "object",
+        "description": kind.description,
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": spec,
+            "status": structural(kind.status),
+        },
+        "x-kubernetes-validations": [
+            {
+                "rule": "size(self.metadata.name) <= 46 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+                "message": "metadata.name must have at most 46 letters, digits or '-': the names of children are made from it",
+            }
+        ],
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "names": {
+                "kind": kind.name,
+                "listKind": f"{kind.name}List",
+                "plural": kind.plural,
+                "singular": kind.name.lower(),
+                "shortNames": [kind.short],
+                "categories": ["perennial", "ml"],
+            },
+            "scope": "Namespaced",
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": schema},
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [
+                        {
+                            "name": column.name,
+                            "type": column.type,
+                            "jsonPath": column.path,
+                            "description": column.description,
+                            **({"priority": 1} if column.wide else {}),
+                        }
+                        for column in kind.columns
+                    ],
+                }
+            ],
+        },
+    }

@@ -1,0 +1,78 @@
+"""pydantic models → structural OpenAPI v3 schemas, as apiextensions.k8s.io/v1 wants them.
+
+pydantic writes JSON Schema 2020-12; a CRD allows a subset of OpenAPI v3 without references, unions or nulls. Rules of
+translation: references are inlined, `anyOf [X, null]` becomes X (absent is how Kubernetes says none), `const` becomes an
+enum, `additionalProperties: false` goes (strict clients refuse unknown fields, others have them pruned), exclusive bounds
+become the boolean form, and quantities keep `x-kubernetes-int-or-string` with the two branches it requires.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+DROPPED = {"title", "$defs", "default_factory", "examples"}
+
+
+def structural(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the structural schema of a model, with descriptions, defaults, bounds and CEL rules."""
+    schema = model.model_json_schema(by_alias=True, mode="validation")
+    return _inline(schema, schema.get("$defs", {}))
+
+
+def _inline(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    merged = _without_null(_resolve(node, definitions), definitions)
+    out: dict[str, Any] = {key: value for key, value in merged.items() if key not in DROPPED}
+    if out.pop("x-kubernetes-int-or-string", False):
+        return {
+            "x-kubernetes-int-or-string": True,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            **{key: out[key] for key in ("description", "pattern", "default") if out.get(key) is not None},
+        }
+    if "const" in out:
+        out["enum"] = [out.pop("const")]
+    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if exclusive in out:
+            out[bound], out[exclusive] = out[exclusive], True
+    if "properties" in out:
+        out.pop("additionalProperties", None)
+        out["properties"] = {name: _inline(value, definitions) for name, value in out["properties"].items()}
+    elif out.get("x-kubernetes-preserve-unknown-fields"):
+        out.pop("additionalProperties", None)
+    elif isinstance(out.get("additionalProperties"), Mapping):
+        out["additionalProperties"] = _inline(out["additionalProperties"], definitions)
+        out.pop("propertyNames", None)
+    if "items" in out:
+        out["items"] = _inline(out["items"], definitions)
+    if "default" in out:
+        out["default"] = _plain(out["default"])
+        if out["default"] is None:
+            del out["default"]
+    return out
+
+
+def _resolve(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    if "$ref" not in node:
+        return dict(node)
+    target = _resolve(definitions[node["$ref"].rsplit("/", 1)[1]], definitions)
+    return target | {key: value for key, value in node.items() if key != "$ref"}
+
+
+def _without_null(node: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    if "anyOf" not in node:
+        return node
+    branches = [branch for branch in node["anyOf"] if branch.get("type") != "null"]
+    if len(branches) != 1:
+        message = f"a union has no structural schema: {node}"
+        raise ValueError(message)
+    rest = {key: value for key, value in node.items() if key != "anyOf"}
+    return _without_null(_resolve(branches[0], definitions), definitions) | rest
+
+
+def _plain(value: Any) -> Any:
+    """Defaults of nested models, as JSON without what is merely absent."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
