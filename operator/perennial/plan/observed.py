@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from perennial.api.wire import State
-from perennial.plan.actions import Call, Manifest
+from perennial.plan.actions import Call, Delete, Manifest
+from perennial.plan.children import Owner
 
 T = TypeVar("T")
 
@@ -96,3 +97,22 @@ class PlanSettings:
     mlflow_url: str
     cluster_domain: str = "cluster.local"
     image_pull_policy: str = "IfNotPresent"
+
+
+def owner_of(seen: Manifest) -> Owner:
+    """Return the owner that a custom resource is to its children."""
+    metadata = seen["metadata"]
+    return Owner(kind=seen["kind"], namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"])
+
+
+def delete_of(seen: Manifest) -> Delete:
+    """Return the deletion of exactly the object that was seen."""
+    metadata = seen["metadata"]
+    return Delete(
+        api_version=seen["apiVersion"],
+        kind=seen["kind"],
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+    )

@@ -1,0 +1,186 @@
+"""How every child of Perennial's is made: its owner, its labels, and pods that pass Pod Security `restricted`."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from perennial.api.base import API_VERSION, EnvVar, Resources
+
+UID = 10001
+"""The user and group of Perennial's images."""
+
+MANAGED_BY = {"app.kubernetes.io/managed-by": "perennial"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The custom resource that children belong to."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+
+def hashed(*parts: object, length: int = 10) -> str:
+    """Return a short hash of JSON data: equal data, equal names, on every machine."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:length]
+
+
+def labels(owner: Owner, component: str, **more: str) -> dict[str, str]:
+    """Return the labels of a child. None is copied from the owner: GitOps tools would take the child for their own."""
+    return {
+        **MANAGED_BY,
+        "app.kubernetes.io/component": component,
+        "perennial.dev/kind": owner.kind,
+        "perennial.dev/name": owner.name,
+        **{f"perennial.dev/{key}": value for key, value in more.items()},
+    }
+
+
+def child(api_version: str, kind: str, name: str, owner: Owner, component: str, **more: str) -> dict[str, Any]:
+    """Return a child without its spec: identity, labels and a controller owner reference."""
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": owner.namespace,
+            "labels": labels(owner, component, **more),
+            "ownerReferences": [
+                {
+                    "apiVersion": API_VERSION,
+                    "kind": owner.kind,
+                    "name": owner.name,
+                    "uid": owner.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+    }
+
+
+def env(values: Mapping[str, str], extra: Sequence[EnvVar] = ()) -> list[dict[str, str]]:
+    """Return environment variables; those of the user come last and may use `$(NAME)` of ours, but never replace one."""
+    own = [{"name": name, "value": value} for name, value in values.items()]
+    return own + [{"name": item.name, "value": item.value} for item in extra if item.name not in values]
+
+
+def resources(asked: Resources, *, cpu: str, memory: str, memory_limit: str) -> dict[str, Any]:
+    """Return a container's resources: the user's, completed by defaults so that each pod has requests and a memory limit."""
+    requests = {"cpu": cpu, "memory": memory}
+    if "memory" in asked.limits:
+        requests["memory"] = asked.limits["memory"]
+    return {
+        "requests": requests | asked.requests,
+        "limits": {"memory": memory_limit} | asked.limits,
+    }
+
+
+def container(
+    name: str,
+    image: str,
+    *,
+    pull_policy: str,
+    command: Sequence[str] = (),
+    args: Sequence[str] = (),
+    env: Sequence[Mapping[str, str]] = (),
+    mounts: Mapping[str, str] | None = None,
+    read_only_mounts: Mapping[str, str] | None = None,
+    resources: Mapping[str, Any],
+    **more: Any,
+) -> dict[str, Any]:
+    """Return a container that may write to its mounts alone. `mounts` maps volume names to paths."""
+    volume_mounts = [{"name": volume, "mountPath": path} for volume, path in (mounts or {}).items()]
+    volume_mounts += [{"name": volume, "mountPath": path, "readOnly": True} for volume, path in (read_only_mounts or {}).items()]
+    return {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": pull_policy,
+        **({"command": list(command)} if command else {}),
+        **({"args": list(args)} if args else {}),
+        "env": list(env),
+        "volumeMounts": [*volume_mounts, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a path in the container
+        "resources": dict(resources),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        **more,
+    }
+
+
+def pod(
+    *,
+    containers: Sequence[Mapping[str, Any]],
+    init_containers: Sequence[Mapping[str, Any]] = (),
+    volumes: Sequence[Mapping[str, Any]] = (),
+    grace_seconds: int = 30,
+    **more: Any,
+) -> dict[str, Any]:
+    """Return a pod spec that passes Pod Security `restricted` and carries no credentials of the cluster."""
+    return {
+        **({"initContainers": list(init_containers)} if init_containers else {}),
+        "containers": list(containers),
+        "volumes": [*volumes, {"name": "tmp", "emptyDir": {}}],
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": grace_seconds,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": UID,
+            "runAsGroup": UID,
+            "fsGroup": UID,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        **more,
+    }
+
+
+def claim_volume(name: str, claim: str, *, read_only: bool = False) -> dict[str, Any]:
+    """Return a volume of a PersistentVolumeClaim."""
+    return {"name": name, "persistentVolumeClaim": {"claimName": claim, **({"readOnly": True} if read_only else {})}}
+
+
+def claim(name: str, owner: Owner, component: str, *, size: str, access_mode: str, storage_class: str | None) -> dict[str, Any]:
+    """Return a PersistentVolumeClaim."""
+    return {
+        **child("v1", "PersistentVolumeClaim", name, owner, component),
+        "spec": {
+            "accessModes": [access_mode],
+            "resources": {"requests": {"storage": size}},
+            **({"storageClassName": storage_class} if storage_class else {}),
+        },
+    }
+
+
+def job(
+    name: str,
+    owner: Owner,
+    component: str,
+    *,
+    pod_spec: Mapping[str, Any],
+    retry_limit: int,
+    deadline_seconds: int,
+) -> dict[str, Any]:
+    """Return a Job whose exit codes 64 (the spec is wrong) and 65 (the data is) are final, and whose evictions are no failures."""
+    made = child("batch/v1", "Job", name, owner, component)
+    made["spec"] = {
+        "backoffLimit": retry_limit,
+        "activeDeadlineSeconds": deadline_seconds,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [64, 65]}},
+            ]
+        },
+        "template": {"metadata": {"labels": labels(owner, component)}, "spec": {**pod_spec, "restartPolicy": "Never"}},
+    }
+    return made

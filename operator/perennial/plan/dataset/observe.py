@@ -1,0 +1,46 @@
+"""What the Dataset planner sees."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from perennial.api.dataset import DatasetSpec, DatasetStatus
+from perennial.plan.actions import Manifest
+from perennial.plan.children import Owner, hashed
+from perennial.plan.observed import Cache, Facts, PlanSettings, Results, owner_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSeen:
+    """A Dataset, its check Jobs and their pods."""
+
+    owner: Owner
+    generation: int
+    spec: DatasetSpec
+    status: DatasetStatus
+    jobs: Sequence[Manifest] = ()
+    pods: Sequence[Manifest] = ()
+    settings: PlanSettings
+
+    @property
+    def check_name(self) -> str:
+        """The name of the Job that checks next: the same until its result is recorded or the spec changes."""
+        return f"{self.owner.name}-check-{hashed(self.owner.uid, self.generation, self.status.checks)}"
+
+
+def observe(
+    cache: Cache, _results: Results, _facts: Facts, settings: PlanSettings, namespace: str, name: str
+) -> DatasetSeen | None:
+    """Return what is known of a Dataset; None if it is gone or going."""
+    seen = cache.get("Dataset", namespace, name)
+    if seen is None or seen["metadata"].get("deletionTimestamp"):
+        return None
+    jobs = cache.children(seen["metadata"]["uid"], "Job")
+    return DatasetSeen(
+        owner=owner_of(seen),
+        generation=seen["metadata"]["generation"],
+        spec=DatasetSpec.model_validate(seen["spec"]),
+        status=DatasetStatus.model_validate(seen.get("status", {})),
+        jobs=jobs,
+        pods=[pod for job in jobs for pod in cache.children(job["metadata"]["uid"], "Pod")],
+        settings=settings,
+    )

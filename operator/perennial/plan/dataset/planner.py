@@ -1,0 +1,228 @@
+"""Decides what a Dataset needs next."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from perennial.api.dataset import DatasetStatus, DatasetVersion, Expectations, FailedExpectation, Severity
+from perennial.plan.actions import Apply, Delete, Emit, Plan
+from perennial.plan.conditions import Mark, condition, mark, progress, settle
+from perennial.plan.dataset.observe import DatasetSeen
+from perennial.plan.dataset.resources import desired_check, desired_snapshots
+from perennial.plan.jobs import JobOutcome, JobPhase, job_outcome
+from perennial.plan.observed import delete_of
+
+RETRY_SECONDS = 60
+"""How long after a source could not be read it is tried again, at the latest."""
+RECHECK_SECONDS = 300
+"""How long after data was found invalid it is looked at again, where no refresh says so."""
+KEPT_VERSIONS = 10
+
+
+def plan(seen: DatasetSeen, now: datetime) -> Plan:
+    """Make the plan. In this order:
+
+    1. The snapshot volume is there.
+    2. A check of an older spec, or one already recorded, is deleted.
+    3. Nothing is due, or the Dataset is suspended: say so, wait.
+    4. A check is due and has no Job: start it. It waits or runs: say so.
+    5. It ended: record what it found, and only then delete it.
+    """
+    stale = tuple(delete_of(job) for job in seen.jobs if job["metadata"]["name"] != seen.check_name)
+    volume = Apply(manifest=desired_snapshots(seen))
+    job = next((job for job in seen.jobs if job["metadata"]["name"] == seen.check_name), None)
+    due = _due_in(seen, now)
+    if job is None and (seen.spec.suspend or due is None or due > 0):
+        return Plan(
+            applies=(volume,),
+            status=_status(seen, now, seen.status, _settled_marks(seen)),
+            deletes=stale,
+            requeue_after=None if seen.spec.suspend else due,
+        )
+    outcome = job_outcome(job, seen.pods)
+    if outcome.phase in {JobPhase.ABSENT, JobPhase.WAITING, JobPhase.RUNNING}:
+        return Plan(
+            applies=(volume, Apply(manifest=desired_check(seen))),
+            status=_status(seen, now, seen.status, _checking_marks(seen, outcome)),
+            deletes=stale,
+        )
+    if outcome.phase is JobPhase.COMPLETE and outcome.result() is None and _may_still_arrive(job or {}, outcome, now):
+        return Plan(applies=(volume,), deletes=stale, requeue_after=1)
+    return _record(seen, outcome, now, applies=(volume,), deletes=(*stale, *((delete_of(job),) if job else ())))
+
+
+def _due_in(seen: DatasetSeen, now: datetime) -> float | None:
+    """Seconds until the next check; None: none is foreseen."""
+    if seen.status.checked_generation != seen.generation:
+        return 0
+    if seen.status.next_check_time is None:
+        return None
+    return max(0.0, (seen.status.next_check_time - now).total_seconds())
+
+
+def _may_still_arrive(job: Mapping[str, Any], outcome: JobOutcome, now: datetime) -> bool:
+    """Whether the pod's last words may come after the Job's end (the two are watched apart)."""
+    ended = job.get("status", {}).get("completionTime")
+    return outcome.output is None and ended is not None and now - datetime.fromisoformat(ended) < timedelta(seconds=RETRY_SECONDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What a check brought: the status it leads to, whether the data was fetched and valid, and the story."""
+
+    status: DatasetStatus
+    fetched: Mark
+    valid: Mark
+    event: Emit | None = None
+    retry_seconds: int | None
+
+
+def _record(
+    seen: DatasetSeen, outcome: JobOutcome, now: datetime, *, applies: Sequence[Apply], deletes: Sequence[Delete]
+) -> Plan:
+    result = outcome.result() if outcome.phase is JobPhase.COMPLETE else None
+    found = _found_nothing(seen, outcome) if result is None or "digest" not in result else _found(seen, result, now)
+    interval = seen.spec.refresh.interval_seconds if seen.spec.refresh else None
+    wait = interval if found.retry_seconds is None else min(interval or found.retry_seconds, found.retry_seconds)
+    status = found.status.model_copy(
+        update={
+            "checks": seen.status.checks + 1,
+            "checked_generation": seen.generation,
+            "last_checked_time": now,
+            "next_check_time": now + timedelta(seconds=wait) if wait else None,
+        }
+    )
+    marks = (_ready(status, found.valid), found.fetched, found.valid, *progress())
+    return Plan(
+        applies=tuple(applies),
+        status=_status(seen, now, status, marks),
+        events=(found.event,) if found.event else (),
+        deletes=tuple(deletes),
+        requeue_after=wait,
+    )
+
+
+def _found_nothing(seen: DatasetSeen, outcome: JobOutcome) -> _Found:
+    reason = "SourceUnreadable" if outcome.exit_code == 65 else "CheckFailed"
+    message = f"The source {seen.spec.source.uri} could not be checked: {outcome.error() or 'the check left no result'}. It is tried again."
+    known = condition(seen.status.conditions, "Valid")
+    valid = mark("Valid", known.status, known.reason, known.message) if known else mark("Valid", "Unknown", reason, message)
+    before = condition(seen.status.conditions, "Fetched")
+    news = before is None or before.message != message
+    return _Found(
+        status=seen.status,
+        fetched=mark("Fetched", False, reason, message),
+        valid=valid,
+        event=Emit(type="Warning", reason=reason, message=message, action="Check") if news else None,
+        retry_seconds=RETRY_SECONDS,
+    )
+
+
+def _found(seen: DatasetSeen, result: Mapping[str, Any], now: datetime) -> _Found:
+    expectations = _expectations(result)
+    blocking = [failed for failed in expectations.failed if failed.severity is Severity.ERROR]
+    fetched = mark("Fetched", True, "Fetched", f"{result['files']} files, {result['rows']:,} rows.")
+    checked = seen.status.model_copy(update={"expectations": expectations})
+    if blocking:
+        message = "The data is not fit: " + "; ".join(f"{failed.name}: {failed.message}" for failed in blocking[:4])
+        before = condition(seen.status.conditions, "Valid")
+        reason = "SchemaViolated" if blocking[0].name.startswith("schema/") else "ExpectationFailed"
+        return _Found(
+            status=checked,
+            fetched=fetched,
+            valid=mark("Valid", False, reason, message),
+            event=Emit(type="Warning", reason=reason, message=message, action="Check")
+            if before is None or before.message != message
+            else None,
+            retry_seconds=RECHECK_SECONDS,
+        )
+    valid = mark("Valid", True, "ExpectationsMet", f"{expectations.passed} expectations hold, {expectations.warned} warn.")
+    if seen.status.version and seen.status.version.digest == result["digest"]:
+        return _Found(status=checked, fetched=fetched, valid=valid, retry_seconds=None)
+    version = DatasetVersion(
+        digest=result["digest"],
+        ordinal=(seen.status.version.ordinal if seen.status.version else 0) + 1,
+        rows=result["rows"],
+        bytes=result["bytes"],
+        files=result["files"],
+        recorded_time=now,
+        from_=result.get("from"),
+        to=result.get("to"),
+    )
+    return _Found(
+        status=checked.model_copy(
+            update={"version": version, "versions": (version, *seen.status.versions)[:KEPT_VERSIONS]}
+        ),
+        fetched=fetched,
+        valid=valid,
+        event=Emit(
+            type="Normal",
+            reason="VersionRecorded",
+            message=f"Version {version.ordinal} is {version.digest[:19]}…: {version.rows:,} rows in {version.files} files.",
+            action="Check",
+        ),
+        retry_seconds=None,
+    )
+
+
+def _expectations(result: Mapping[str, Any]) -> Expectations:
+    """Violations of the schema count as failed expectations of severity Error."""
+    broken = [
+        FailedExpectation(
+            name=f"schema/{item.get('column') or '*'}"[:256],
+            severity=Severity.ERROR,
+            observed=str(item.get("file", ""))[:256],
+            message=str(item["message"])[:512],
+        )
+        for item in result.get("violations", ())
+    ]
+    missed = [
+        FailedExpectation(
+            name=item["name"], severity=Severity(item["severity"]), observed=str(item.get("observed", ""))[:256], message=str(item.get("message", ""))[:512]
+        )
+        for item in result.get("expectations", ())
+        if not item["passed"]
+    ]
+    return Expectations(
+        passed=sum(1 for item in result.get("expectations", ()) if item["passed"]),
+        warned=sum(1 for failed in missed if failed.severity is Severity.WARN),
+        failed=tuple([*broken, *missed][:32]),
+    )
+
+
+def _ready(status: DatasetStatus, valid: Mark) -> Mark:
+    if valid.status == "False":
+        return mark("Ready", False, valid.reason, valid.message)
+    if status.version is None:
+        return mark("Ready", False, "NoVersion", "No version is recorded yet; see the condition Fetched.")
+    version = status.version
+    return mark("Ready", True, "VersionReady", f"Version {version.ordinal} ({version.digest[:19]}…, {version.rows:,} rows) may be used.")
+
+
+def _known(seen: DatasetSeen, type_: str) -> Mark:
+    known = condition(seen.status.conditions, type_)
+    if known is None:
+        return mark(type_, "Unknown", "NotChecked", "The source has not been looked at yet.")
+    return mark(type_, known.status, known.reason, known.message)
+
+
+def _settled_marks(seen: DatasetSeen) -> tuple[Mark, ...]:
+    valid, fetched = _known(seen, "Valid"), _known(seen, "Fetched")
+    stalled = ("Suspended", "spec.suspend is true: set it to false to check again.") if seen.spec.suspend else None
+    return (_ready(seen.status, valid), fetched, valid, *progress(stalled=stalled))
+
+
+def _checking_marks(seen: DatasetSeen, outcome: JobOutcome) -> tuple[Mark, ...]:
+    """While a check is under way, what is known stays known; only a check that can't start is news."""
+    valid, fetched = _known(seen, "Valid"), _known(seen, "Fetched")
+    if outcome.phase is JobPhase.WAITING and outcome.reason != "PodPending":
+        fetched = mark("Fetched", False, outcome.reason, outcome.message)
+    first = seen.status.checked_generation != seen.generation
+    checking = ("Checking", "The source is being looked at.") if first else None
+    return (_ready(seen.status, valid), fetched, valid, *progress(reconciling=checking))
+
+
+def _status(seen: DatasetSeen, now: datetime, status: DatasetStatus, marks: Sequence[Mark]) -> dict[str, Any]:
+    conditions = settle(seen.status.conditions, marks, now=now, generation=seen.generation)
+    return status.model_copy(update={"observed_generation": seen.generation, "conditions": conditions}).json_data()

@@ -1,0 +1,142 @@
+"""What became of a Job, read from the Job and its pods."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from perennial.plan.actions import Manifest
+
+WAITING_REASONS = {
+    "ErrImagePull": "ImageNotPulled",
+    "ImagePullBackOff": "ImageNotPulled",
+    "InvalidImageName": "ImageNotPulled",
+    "ErrImageNeverPull": "ImageNotPulled",
+    "CreateContainerConfigError": "ContainerNotCreated",
+    "CreateContainerError": "ContainerNotCreated",
+}
+
+
+class JobPhase(Enum):
+    """Where a Job is. Only the Job's own terminal conditions end it."""
+
+    ABSENT = auto()
+    WAITING = auto()
+    RUNNING = auto()
+    COMPLETE = auto()
+    FAILED = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOutcome:
+    """A Job's phase, why it waits or failed, and what its last container said."""
+
+    phase: JobPhase
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    output: str | None = None
+    """The termination message of the container that decided; None while the pod is not (or no longer) seen."""
+
+    def result(self) -> Mapping[str, Any] | None:
+        """Return the termination message as a JSON object, or None where it is not one."""
+        try:
+            data = json.loads(self.output or "")
+        except json.JSONDecodeError:
+            return None
+        return data if isinstance(data, dict) else None
+
+    def error(self) -> str:
+        """Return what the container said of its failure, or the Job's own message: one line for people."""
+        said = (self.result() or {}).get("error")
+        if said:
+            return str(said)
+        lines = [line.strip() for line in (self.output or "").splitlines() if line.strip()]
+        return lines[-1][:1000] if lines else self.message
+
+
+def job_outcome(job: Manifest | None, pods: Sequence[Manifest]) -> JobOutcome:
+    """Judge a Job by its conditions and its pods (any order; those of other Jobs are passed over)."""
+    if job is None:
+        return JobOutcome(phase=JobPhase.ABSENT)
+    own = sorted(
+        (pod for pod in pods if _belongs(pod, job)), key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"])
+    )
+    latest = own[-1] if own else None
+    conditions = {item["type"]: item for item in job.get("status", {}).get("conditions", ()) if item.get("status") == "True"}
+    if "Complete" in conditions:
+        exit_code, output = _ended(latest)
+        return JobOutcome(phase=JobPhase.COMPLETE, exit_code=exit_code, output=output)
+    if "Failed" in conditions:
+        return _failed(conditions["Failed"], own)
+    waiting = _waiting(latest)
+    if waiting is not None:
+        return waiting
+    return JobOutcome(phase=JobPhase.RUNNING, reason="Running", message="The pod is running.")
+
+
+def _belongs(pod: Manifest, job: Manifest) -> bool:
+    return any(reference.get("uid") == job["metadata"]["uid"] for reference in pod["metadata"].get("ownerReferences", ()))
+
+
+def _failed(condition: Mapping[str, Any], pods: Sequence[Manifest]) -> JobOutcome:
+    reason, message = condition.get("reason", "Failed"), condition.get("message", "")
+    for pod in reversed(pods):
+        exit_code, output, oom = _failure(pod)
+        if exit_code is not None:
+            return JobOutcome(
+                phase=JobPhase.FAILED,
+                reason="OutOfMemory" if oom else reason,
+                message=message,
+                exit_code=exit_code,
+                output=output,
+            )
+    waiting = _waiting(pods[-1] if pods else None)
+    return JobOutcome(
+        phase=JobPhase.FAILED, reason=reason, message=f"{message} {waiting.message}" if waiting and waiting.message else message
+    )
+
+
+def _statuses(pod: Manifest | None) -> list[Mapping[str, Any]]:
+    status = (pod or {}).get("status", {})
+    return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+
+
+def _ended(pod: Manifest | None) -> tuple[int | None, str | None]:
+    """The exit code and words of the main container, once it has ended."""
+    for status in (pod or {}).get("status", {}).get("containerStatuses", ()):
+        ended = status.get("state", {}).get("terminated")
+        if ended:
+            return ended.get("exitCode"), ended.get("message", "")
+    return None, None
+
+
+def _failure(pod: Manifest) -> tuple[int | None, str | None, bool]:
+    for status in _statuses(pod):
+        ended = status.get("state", {}).get("terminated")
+        if ended and ended.get("exitCode"):
+            return ended["exitCode"], ended.get("message", ""), ended.get("reason") == "OOMKilled"
+    return None, None, False
+
+
+def _waiting(pod: Manifest | None) -> JobOutcome | None:
+    if pod is None:
+        return JobOutcome(phase=JobPhase.WAITING, reason="PodPending", message="The pod is not there yet.")
+    for status in _statuses(pod):
+        waiting = status.get("state", {}).get("waiting", {})
+        if waiting.get("reason") in WAITING_REASONS:
+            detail = waiting.get("message") or waiting["reason"]
+            return JobOutcome(
+                phase=JobPhase.WAITING,
+                reason=WAITING_REASONS[waiting["reason"]],
+                message=f"Container {status['name']} can't start with image {status.get('image') or '?'}: {detail}",
+            )
+    for condition in pod.get("status", {}).get("conditions", ()):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return JobOutcome(
+                phase=JobPhase.WAITING, reason="NotScheduled", message=f"The pod waits for a node: {condition.get('message', '')}"
+            )
+    if pod.get("status", {}).get("phase", "Pending") == "Pending":
+        return JobOutcome(phase=JobPhase.WAITING, reason="PodPending", message="The pod is being prepared.")
+    return None
