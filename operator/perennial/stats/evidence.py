@@ -1,7 +1,7 @@
 """What a table of ticks says about one promise on a canary: sums that can be folded tick by tick.
 
 Harm is tested on all ticks of the canary, safety and the sample ratio on those of its current step with a verified
-weight. Folding a table in pieces gives the same sums as folding it at once (to rounding), in particular after a restart.
+weight. Folding a table in pieces gives the same sums as folding it at once (to rounding), also after a restart.
 """
 
 from collections.abc import Iterable
@@ -22,6 +22,10 @@ from perennial.stats.rates import (
     ShareTest,
     log_mean_exp,
 )
+
+
+WHOLE = 1000
+"""All requests, in thousandths."""
 
 
 class Tick(NamedTuple):
@@ -159,10 +163,10 @@ class Evidence:
 
 def _share_increments(ticks: Ticks) -> FloatArray:
     """Return the sum of the share test's increments; only weights that split the traffic can be tested."""
-    split = ticks.only((ticks.weight > 0) & (ticks.weight < 1000))
+    split = ticks.only((ticks.weight > 0) & (ticks.weight < WHOLE))
     candidate = np.asarray(split.counts.candidate_total, float)
     total = candidate + np.asarray(split.counts.stable_total, float)
-    sums: FloatArray = ShareTest().increments(candidate, total, split.weight / 1000).sum(axis=0)
+    sums: FloatArray = ShareTest().increments(candidate, total, split.weight / WHOLE).sum(axis=0)
     return sums
 
 

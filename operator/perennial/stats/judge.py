@@ -1,8 +1,8 @@
 """The verdict on a canary's promise about errors, from the table of its ticks.
 
 Decisions in order: no measurement is NoData; shown harm is Fail; traffic that is not split as it was told to be is
-Undecided (a comparison under broken routing means nothing, only the candidate's own limit still counts); shown safety on
-the current step is Pass; all else is Undecided, with about how many more requests are needed.
+Undecided (a comparison under broken routing means nothing, only the candidate's own limit still counts); shown safety
+on the current step is Pass; all else is Undecided, with about how many more requests are needed.
 """
 
 from datetime import datetime
@@ -163,8 +163,7 @@ def _percent(rate: float) -> str:
 
 def _rounded(number: int) -> int:
     """Return a count with two significant digits: it is an estimate."""
-    scale = 10 ** max(len(str(number)) - 2, 0)
-    return round(number / scale) * scale
+    return round(number, min(2 - len(str(number)), 0))
 
 
 def _duration(seconds: float) -> str:

@@ -1,8 +1,8 @@
 """The verdict on a promise about outcomes, from matured cohorts of labelled predictions of one version.
 
 Each cohort gives an e-value against H0 "the rate is at most the limit"; the e-detector M = e * max(M, 1) adds up what
-consecutive cohorts say and forgets what lies before the best restart. An alarm at M >= 1/false_alarm comes, for a model that
-keeps its promise, on average not before 1/false_alarm cohorts.
+consecutive cohorts say and forgets what lies before the best restart. An alarm at M >= 1/false_alarm comes, for a model
+that keeps its promise, on average not before 1/false_alarm cohorts.
 
 Source: J. Shin, A. Ramdas and A. Rinaldo, "E-detectors: a nonparametric framework for sequential change detection",
 2024 (the e-CUSUM). The cohort is the unit; within it, predictions are taken as independent.
@@ -15,7 +15,7 @@ from math import log
 from perennial.stats.rates import Counts, LimitTest, log_mean_exp
 
 DETECTOR_SCALE = 0.35
-"""Scale of the alternatives in log odds above the limit: decay shows as a rate some tenths above it, seldom as a multiple."""
+"""Scale of the alternatives in log odds above the limit: decay is a rate some tenths above it, seldom a multiple."""
 
 
 @dataclass(frozen=True, slots=True)

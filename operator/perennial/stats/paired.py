@@ -38,6 +38,7 @@ def paired_difference(
     baseline_bad: int,
     only_candidate: int,
     only_baseline: int,
+    *,
     confidence: float = 0.95,
 ) -> Interval:
     """Return the candidate's minus the baseline's proportion of bad rows, with Tango's score interval.
