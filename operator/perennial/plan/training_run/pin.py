@@ -1,0 +1,84 @@
+"""Which rows a run learns from, and which are held out: fixed once, when the run starts."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from perennial.api.dataset import DatasetVersion
+from perennial.api.training_run import PinnedDataset, TrainingRunSpec
+from perennial.plan.conditions import condition
+from perennial.plan.training_run.observe import DatasetFound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpinned:
+    """Why the data can't be pinned yet, and what to do about it."""
+
+    reason: str
+    message: str
+
+
+def pin(spec: TrainingRunSpec, dataset: DatasetFound | None) -> PinnedDataset | Unpinned:
+    """Return the version and the bounds that the run is pinned to.
+
+    Bounds are half-open, [from, until). The window ends one second after the version's newest row (or at `to`), and the
+    Dataset's split holds out its end.
+    """
+    name = spec.dataset_ref.name
+    if dataset is None:
+        return Unpinned(reason="DatasetNotFound", message=f"There is no Dataset {name} in this namespace: create it, or fix spec.datasetRef.")
+    version = _version(spec, dataset)
+    if isinstance(version, Unpinned):
+        return version
+    if spec.gate is not None and dataset.spec.split is None:
+        return Unpinned(
+            reason="NothingHeldOut",
+            message=f"The gate needs held-out rows, but Dataset {name} has no spec.split: add split.byTime.lastSeconds.",
+        )
+    schema = dataset.spec.schema_
+    pinned = PinnedDataset(digest=version.digest, target=schema.target, time=schema.time)
+    if spec.window is None and dataset.spec.split is None:
+        return pinned
+    if schema.time is None or version.from_ is None or version.to is None:
+        return Unpinned(
+            reason="NoEventTime", message=f"spec.window goes by event time, but Dataset {name} has no spec.schema.time: name the column there."
+        )
+    newest = version.to + timedelta(seconds=1)
+    begin, end = version.from_, newest
+    if spec.window is not None and spec.window.last_seconds is not None:
+        begin = end - timedelta(seconds=spec.window.last_seconds)
+    elif spec.window is not None and spec.window.from_ is not None and spec.window.to is not None:
+        begin, end = spec.window.from_, min(spec.window.to, newest)
+    held_out = dataset.spec.split.by_time.last_seconds if dataset.spec.split else 0
+    split = end - timedelta(seconds=held_out)
+    if split <= begin:
+        return Unpinned(
+            reason="WindowTooShort",
+            message=f"Nothing is left to learn from: the split holds out {held_out} s of a window from {begin:%Y-%m-%d} to {end:%Y-%m-%d}. "
+            "Make the window longer or the split shorter, or wait for more data.",
+        )
+    return pinned.model_copy(
+        update={
+            "train_from": begin,
+            "train_until": split,
+            "test_from": split if held_out else None,
+            "test_until": end if held_out else None,
+        }
+    )
+
+
+def _version(spec: TrainingRunSpec, dataset: DatasetFound) -> DatasetVersion | Unpinned:
+    name = spec.dataset_ref.name
+    ready = condition(dataset.status.conditions, "Ready")
+    if spec.dataset_ref.digest is not None:
+        known = {version.digest: version for version in dataset.status.versions}
+        found = known.get(spec.dataset_ref.digest)
+        if found is not None:
+            return found
+        return Unpinned(
+            reason="VersionNotFound",
+            message=f"Dataset {name} keeps no version {spec.dataset_ref.digest[:19]}…: see its status.versions.",
+        )
+    if ready is None or ready.status != "True" or dataset.status.version is None:
+        why = f"{ready.reason}: {ready.message}" if ready else "it has not been looked at yet"
+        return Unpinned(reason="DatasetNotReady", message=f"Dataset {name} is not ready ({why}).")
+    return dataset.status.version

@@ -1,0 +1,120 @@
+"""The children of a TrainingRun."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from perennial.api.base import Resources
+from perennial.api.training_run import GateBaseline, MLflowRun, PinnedDataset
+from perennial.plan.children import claim_volume, container, env, job, pod, resources
+from perennial.plan.dataset.resources import snapshots_claim
+from perennial.plan.training_run.observe import TrainingRunSeen, evaluation_name, training_name
+
+DATA = "/perennial/data"
+EVALUATION_SECONDS = 3600
+EVALUATION_RETRIES = 4
+
+
+def parameter_variable(name: str) -> str:
+    """Return the environment variable of a parameter: `numLeaves` → `PERENNIAL_PARAMETER_NUM_LEAVES`."""
+    return "PERENNIAL_PARAMETER_" + re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).upper()
+
+
+def _materialise(seen: TrainingRunSeen, data: PinnedDataset, part: str) -> dict[str, Any]:
+    begin, end = (data.train_from, data.train_until) if part == "train" else (data.test_from, data.test_until)
+    bounds: list[str] = []
+    if data.time and begin and end:
+        bounds = ["--time", data.time, "--from", begin.isoformat(), "--until", end.isoformat()]
+    return container(
+        "data",
+        seen.settings.server_image,
+        pull_policy=seen.settings.image_pull_policy,
+        command=["python3", "-m", "perennial.worker", "materialise"],
+        args=["--snapshots", "/snapshots", "--digest", data.digest, "--to", DATA, *bounds, "--part", part],
+        env=env({"PERENNIAL_DATASET_NAME": seen.spec.dataset_ref.name, "PERENNIAL_TARGET": data.target}),
+        mounts={"data": DATA},
+        read_only_mounts={"snapshots": "/snapshots"},
+        resources=resources(Resources(), cpu="100m", memory="256Mi", memory_limit="2Gi"),
+    )
+
+
+def _volumes(seen: TrainingRunSeen) -> list[dict[str, Any]]:
+    return [
+        {"name": "data", "emptyDir": {}},
+        claim_volume("snapshots", snapshots_claim(seen.spec.dataset_ref.name)),
+    ]
+
+
+def desired_training(seen: TrainingRunSeen, data: PinnedDataset, run: MLflowRun) -> dict[str, Any]:
+    """Return the Job that runs the user's container on the pinned rows, logging to the operator's MLflow run."""
+    spec = seen.spec
+    values = {
+        "MLFLOW_TRACKING_URI": seen.settings.mlflow_url,
+        "MLFLOW_RUN_ID": run.run_id,
+        "MLFLOW_EXPERIMENT_ID": run.experiment_id,
+        "PERENNIAL_DATA": DATA,
+        "PERENNIAL_TARGET": data.target,
+        "PERENNIAL_SEED": str(spec.seed),
+        "PERENNIAL_PARAMETERS": json.dumps(dict(spec.parameters), sort_keys=True),
+        **{parameter_variable(name): value for name, value in sorted(spec.parameters.items())},
+    }
+    trainer = container(
+        "trainer",
+        spec.trainer.image,
+        pull_policy=seen.settings.image_pull_policy,
+        command=spec.trainer.command,
+        args=spec.trainer.args,
+        env=env(values, spec.trainer.env),
+        read_only_mounts={"data": DATA},
+        resources=resources(spec.trainer.resources, cpu="500m", memory="1Gi", memory_limit="4Gi"),
+    )
+    return job(
+        training_name(seen.owner.name),
+        seen.owner,
+        "training",
+        pod_spec=pod(containers=[trainer], init_containers=[_materialise(seen, data, "train")], volumes=_volumes(seen)),
+        retry_limit=spec.retry_limit,
+        deadline_seconds=spec.active_deadline_seconds,
+    )
+
+
+def desired_evaluation(
+    seen: TrainingRunSeen, data: PinnedDataset, run: MLflowRun, baseline: GateBaseline | None
+) -> dict[str, Any]:
+    """Return the Job that takes the model's digest and compares it with the champion on the held-out rows."""
+    metrics = seen.spec.gate.metrics if seen.spec.gate else ()
+    what = {"target": data.target, "metrics": [{"metric": item.name.value, "threshold": float(item.threshold)} for item in metrics]}
+    held_out: Sequence[str] = ["--data", DATA] if metrics else []
+    champion: list[str] = []
+    if baseline is not None:
+        champion = ["--baseline-version", baseline.version, "--model", seen.spec.model.name]
+        champion += ["--baseline-digest", baseline.digest] if baseline.digest else []
+    evaluate = container(
+        "evaluate",
+        seen.settings.server_image,
+        pull_policy=seen.settings.image_pull_policy,
+        command=["python3", "-m", "perennial.worker", "evaluate"],
+        args=[*held_out, "--run-id", run.run_id, *champion, "--spec", "$(PERENNIAL_GATE)"],
+        env=env(
+            {
+                "MLFLOW_TRACKING_URI": seen.settings.mlflow_url,
+                "MLFLOW_EXPERIMENT_ID": run.experiment_id,
+                "PERENNIAL_GATE": json.dumps(what, sort_keys=True),
+            }
+        ),
+        read_only_mounts={"data": DATA},
+        resources=resources(seen.spec.trainer.resources, cpu="200m", memory="512Mi", memory_limit="4Gi"),
+    )
+    return job(
+        evaluation_name(seen.owner.name),
+        seen.owner,
+        "evaluation",
+        pod_spec=pod(
+            containers=[evaluate],
+            init_containers=[_materialise(seen, data, "test")] if metrics else [],
+            volumes=_volumes(seen),
+        ),
+        retry_limit=EVALUATION_RETRIES,
+        deadline_seconds=EVALUATION_SECONDS,
+    )
