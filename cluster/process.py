@@ -104,12 +104,14 @@ class Program:
         arguments: The program and its arguments.
         log: Where its output goes.
         environment: Variables to add to this process's own.
+        descriptors: Open files that it inherits.
     """
 
     name: str
     arguments: Sequence[str | Path]
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    descriptors: Sequence[int] = ()
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
@@ -124,6 +126,7 @@ class Program:
                 env=os.environ | dict(self.environment),
                 preexec_fn=die_with_parent,  # noqa: PLW1509  the only way to set it before the program runs
                 start_new_session=True,
+                pass_fds=self.descriptors,
             )
 
     @property

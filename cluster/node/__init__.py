@@ -1,0 +1,1 @@
+"""What runs inside a local cluster's namespaces: the first process, which starts and watches everything else."""
