@@ -356,6 +356,7 @@ class RetrainingStatus(Part):
     """What has been retrained and why."""
 
     current_run: Annotated[str | None, Field(max_length=63, description="The TrainingRun that is running.")] = None
+    started: Annotated[int, Field(ge=0, description="How many were started so far.")] = 0
     last_started_time: Annotated[Time | None, Field(description="When the last one was started.")] = None
     started_times: Annotated[tuple[Time, ...], Field(max_length=1000, description="Starts within the last 24 hours.")] = ()
     next_eligible_time: Annotated[Time | None, Field(description="Before this, the cooldown refuses another.")] = None

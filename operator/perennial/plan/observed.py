@@ -47,10 +47,14 @@ class CallResult:
 
 
 class Results(Protocol):
-    """Outcomes of calls in this process's life, by call (calls are hashable by content or compared by equality)."""
+    """What the calls of an object's latest plan brought. A call that the latest plan did not make has no result.
+
+    So a result is there for exactly the one next plan, which records it in status; if that is lost, the call is made
+    again, which is harmless, since every call is idempotent.
+    """
 
     def result(self, call: Call) -> CallResult | None:
-        """Return the outcome of an equal call that was made before, or None."""
+        """Return the outcome of an equal call of the latest plan, or None."""
         ...
 
 

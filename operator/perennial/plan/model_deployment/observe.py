@@ -1,0 +1,88 @@
+"""What the ModelDeployment planner sees."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
+from perennial.api.training_run import TrainingRunStatus
+from perennial.api.wire import Slot, State
+from perennial.plan.actions import Manifest, SetAlias
+from perennial.plan.children import Owner
+from perennial.plan.observed import Cache, CallResult, Fact, Facts, PlanSettings, RegisteredModel, Results, owner_of
+
+CHAMPION = "champion"
+SLOTS: tuple[Slot, Slot] = ("a", "b")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFound:
+    """A TrainingRun of the same namespace that trains this ModelDeployment's model."""
+
+    name: str
+    status: TrainingRunStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDeploymentSeen:
+    """A ModelDeployment, its children, the runs of its model, its collector and the registry."""
+
+    owner: Owner
+    generation: int
+    spec: ModelDeploymentSpec
+    status: ModelDeploymentStatus
+    slots: Mapping[Slot, Manifest]
+    router: Manifest | None = None
+    collector_pods: Manifest | None = None
+    pods: Sequence[Manifest] = ()
+    runs: Sequence[RunFound] = ()
+    collector: Fact[State] = Fact()
+    registry: Fact[RegisteredModel] = Fact()
+    aliased: CallResult | None = None
+    settings: PlanSettings
+
+
+def set_champion(spec: ModelDeploymentSpec, status: ModelDeploymentStatus) -> SetAlias | None:
+    """Return the call that makes the stable version MLflow's champion; None if it is, or there is none."""
+    stable = status.stable
+    if stable is None or stable.since is None or status.champion == stable.model_version:
+        return None
+    return SetAlias(model=spec.model.name, alias=CHAMPION, version=stable.model_version)
+
+
+def observe(
+    cache: Cache, results: Results, facts: Facts, settings: PlanSettings, namespace: str, name: str
+) -> ModelDeploymentSeen | None:
+    """Return what is known of a ModelDeployment; None if it is gone or going."""
+    seen = cache.get("ModelDeployment", namespace, name)
+    if seen is None or seen["metadata"].get("deletionTimestamp"):
+        return None
+    owner = owner_of(seen)
+    spec = ModelDeploymentSpec.model_validate(seen["spec"])
+    status = ModelDeploymentStatus.model_validate(seen.get("status", {}))
+    deployments = {item["metadata"]["name"]: item for item in cache.children(owner.uid, "Deployment")}
+    champion = set_champion(spec, status)
+    asks_registry = spec.model.from_retraining is None
+    return ModelDeploymentSeen(
+        owner=owner,
+        generation=seen["metadata"]["generation"],
+        spec=spec,
+        status=status,
+        slots={slot: deployments[f"{name}-{slot}"] for slot in SLOTS if f"{name}-{slot}" in deployments},
+        router=deployments.get(f"{name}-router"),
+        collector_pods=deployments.get(f"{name}-collector"),
+        pods=[pod for pod in cache.list("Pod", namespace) if _of(pod, owner)],
+        runs=[
+            RunFound(name=run["metadata"]["name"], status=TrainingRunStatus.model_validate(run.get("status", {})))
+            for run in cache.list("TrainingRun", namespace)
+            if run["spec"]["model"]["name"] == spec.model.name
+        ],
+        collector=facts.collector(namespace, name),
+        registry=facts.model(spec.model.name, spec.model.version) if asks_registry else Fact(),
+        aliased=results.result(champion) if champion else None,
+        settings=settings,
+    )
+
+
+def _of(pod: Manifest, owner: Owner) -> bool:
+    labels = pod["metadata"].get("labels", {})
+    return bool(labels.get("perennial.dev/kind") == owner.kind and labels.get("perennial.dev/name") == owner.name)

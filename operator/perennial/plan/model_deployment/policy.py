@@ -1,0 +1,57 @@
+"""What the collector is told: a function of spec and of the status that is already written."""
+
+from perennial.api.model_deployment import SLO, ModelDeploymentSpec, ModelDeploymentStatus
+from perennial.api.wire import Arm, Canary, ErrorRate, Monitoring, Outcome, Policy, Slot, SloPolicy
+from perennial.plan.children import hashed
+
+
+def policy(spec: ModelDeploymentSpec, status: ModelDeploymentStatus) -> Policy | None:
+    """Return the operator's will, or None while nothing answers. Only what is recorded in status is ever told."""
+    stable, canary = status.stable, status.canary
+    if stable is None:
+        return None
+    arms: dict[Slot, Arm] = {
+        item.slot: Arm(version=item.version, model_version=item.model_version)
+        for item in (status.previous, canary, stable)
+        if item is not None
+    }
+    trial = None
+    if canary is not None and canary.step > 0:
+        trial = Canary(
+            id=canary.id,
+            slot=canary.slot,
+            step=canary.step,
+            weight=canary.weight.desired * 10,
+            started_time=canary.started_time,
+            step_started_time=canary.step_started_time,
+            alpha=float(spec.canary.risk.false_rollback),
+            beta=float(spec.canary.risk.false_promotion),
+        )
+    monitoring = Monitoring(
+        cohort_seconds=spec.monitoring.cohort_seconds,
+        max_label_delay_seconds=spec.monitoring.maturity.max_label_delay_seconds,
+        min_coverage=float(spec.monitoring.maturity.min_coverage),
+        false_alarm=float(spec.monitoring.false_alarm),
+    )
+    told = Policy(
+        revision="", stable=stable.slot, arms=arms, canary=trial, slos=tuple(_slo(slo) for slo in spec.slos), monitoring=monitoring
+    )
+    return told.model_copy(update={"revision": hashed(told.model_dump(mode="json"), length=16)})
+
+
+def _slo(slo: SLO) -> SloPolicy:
+    error_rate = None
+    if slo.error_rate is not None:
+        error_rate = ErrorRate(
+            max=float(slo.error_rate.max) if slo.error_rate.max else None,
+            max_ratio=float(slo.error_rate.max_ratio) if slo.error_rate.max_ratio else None,
+        )
+    outcome = None
+    if slo.outcome is not None:
+        outcome = Outcome(
+            metric=slo.outcome.metric.value,
+            max=float(slo.outcome.max),
+            threshold=float(slo.outcome.threshold),
+            min_samples=slo.outcome.min_samples,
+        )
+    return SloPolicy(name=slo.name, role=slo.role, error_rate=error_rate, outcome=outcome)
