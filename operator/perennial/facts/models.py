@@ -1,4 +1,4 @@
-"""What the registry says of registered models, with a time-to-live: planners ask as often as they like, MLflow is asked rarely."""
+"""What the registry says of registered models, with a time-to-live: planners ask often, MLflow is asked rarely."""
 
 import logging
 import random
@@ -97,7 +97,6 @@ class ModelFacts:
     def refresh(self, name: str) -> None:
         """Read a model again at once, because something was just written to it."""
         if (entry := self._entries.get(name)) is not None:
-            entry.records.clear()
             entry.wake.set()
 
     def forget(self, name: str) -> None:
@@ -117,11 +116,11 @@ class ModelFacts:
         restless = 0
         while True:
             entry.wake.clear()
-            fact = await self._look(name, entry)
+            fact, answered = await self._look(name, entry)
             restless = 0 if fact.error is None and fact.value is not None and fact.value.exists else restless + 1
-            changed = fact != entry.fact
-            entry.fact = fact
-            if changed or entry.wake.is_set():
+            changed = fact != entry.fact or answered != entry.answered
+            entry.fact, entry.answered = fact, answered
+            if changed:
                 self._on_change(name)
             try:
                 await wait_for(entry.wake.wait(), self._pause(restless))
@@ -130,8 +129,8 @@ class ModelFacts:
                     self._entries.pop(name, None)
                     return
 
-    async def _look(self, name: str, entry: _Entry) -> Fact[RegisteredModel]:
-        """Read a model; a version of it that nobody asked for in a long time is dropped first."""
+    async def _look(self, name: str, entry: _Entry) -> tuple[Fact[RegisteredModel], frozenset[str]]:
+        """Return what a model is now, and the versions that were looked for because somebody had asked for them."""
         entry.wanted = {version: at for version, at in entry.wanted.items() if self._now() - at <= self._idle}
         wanted = frozenset(entry.wanted)
         try:
@@ -139,16 +138,14 @@ class ModelFacts:
             aliases = {} if registration is None else dict(registration.aliases)
             versions = {} if registration is None else await self._versions(name, entry, wanted | set(aliases.values()))
         except OutsideError as error:
-            return Fact(value=entry.fact.value, error=str(error))
+            return Fact(value=entry.fact.value, error=str(error)), entry.answered
         except CancelledError:
             raise
         except Exception:  # a reader that dies unseen would leave the fact stale for ever
             logger.exception("reading a registered model failed", extra={"model": name})
-            return Fact(value=entry.fact.value, error="the operator did not understand MLflow's answer")
-        entry.answered = wanted
-        return Fact(
-            value=RegisteredModel(name=name, exists=registration is not None, aliases=aliases, versions=versions)
-        )
+            return Fact(value=entry.fact.value, error="the operator did not understand MLflow's answer"), entry.answered
+        model = RegisteredModel(name=name, exists=registration is not None, aliases=aliases, versions=versions)
+        return Fact(value=model), wanted
 
     async def _versions(self, name: str, entry: _Entry, wanted: frozenset[str]) -> Mapping[str, ModelVersion]:
         fresh = self._now() - 10 * self._ttl

@@ -1,4 +1,4 @@
-"""All that is outside the cluster's API behind one face: the planners' `Facts`, and the calls of their plans carried out."""
+"""All that is outside the cluster's API behind one face: the planners' `Facts`, and their plans' calls carried out."""
 
 from collections.abc import Callable, Mapping
 from typing import assert_never
@@ -35,7 +35,7 @@ class Outside:
         return self._collectors.get((namespace, name))
 
     def model(self, name: str, version: str | None = None) -> Fact[RegisteredModel]:
-        """Return what the registry said last of a registered model; `version`, if there is one, is in its `versions`."""
+        """Return what the registry said last of a registered model; `version` is in its `versions` if it exists."""
         return self._models.get(name, version)
 
     def forget(self, namespace: str, name: str) -> None:

@@ -4,6 +4,7 @@ Nothing is retried here: who asks has a back-off of its own, and only it knows w
 """
 
 import json
+import os
 from asyncio import Semaphore
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -64,6 +65,7 @@ class Transport:
         self._slots = Semaphore(concurrency)
         self._breaker = breaker
         self._explain = explain
+        self._last_failure = "no answer"
 
     @property
     def shown_url(self) -> str:
@@ -87,10 +89,11 @@ class Transport:
         """
         async with self._slots:
             if self._breaker is not None and (blocked := self._breaker.blocked_seconds()) > 0:
-                raise Unavailable(self._service, f"no answer from {self.shown_url} lately", retry_after=blocked)
+                raise Unavailable(self._service, self._last_failure, retry_after=blocked)
             try:
                 answer = await self._exchange(method, path, query, body, timeout_seconds or self._timeout)
-            except Unavailable:
+            except Unavailable as unavailable:
+                self._last_failure = unavailable.message  # repeated while the breaker is open: one outage, one message
                 if self._breaker is not None:
                     self._breaker.failed()
                 raise
@@ -161,10 +164,10 @@ def _cause(error: BaseException) -> str:
         case aiohttp.ClientConnectorDNSError():
             return "its name has no address"
         case aiohttp.ClientConnectorError():
-            return (error.os_error.strerror or type(error.os_error).__name__).lower()
+            return _cause(error.os_error)
         case aiohttp.ServerDisconnectedError():
             return "it closed the connection"
-        case OSError() if error.strerror:
-            return error.strerror.lower()
+        case OSError() if error.errno is not None:
+            return os.strerror(error.errno).lower()  # its own text may be an address, or several
         case _:
             return type(error).__name__
