@@ -1,0 +1,1 @@
+"""What runs in Jobs and init containers: checks and materialises data, fetches and evaluates models."""
