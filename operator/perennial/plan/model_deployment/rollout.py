@@ -1,0 +1,84 @@
+"""Whether a slot's pods are what they should be, and what keeps them from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from perennial.plan.actions import Manifest
+from perennial.plan.jobs import WAITING_REASONS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """How far a Deployment is."""
+
+    ready: bool
+    ready_replicas: int
+    reason: str
+    message: str
+
+
+def rollout(deployment: Manifest | None, pods: Sequence[Manifest], *, version: str | None = None) -> Rollout:
+    """Judge a Deployment: ready when every replica of the newest template is, and none of an older one is left.
+
+    Args:
+        deployment: as observed, or None.
+        pods: its ModelDeployment's pods; those of other Deployments are passed over.
+        version: the version that the pods must be of; None for those that have none.
+    """
+    if deployment is None:
+        return Rollout(ready=False, ready_replicas=0, reason="Starting", message="The Deployment is not there yet.")
+    status, spec = deployment.get("status", {}), deployment["spec"]
+    template = spec["template"]["metadata"].get("labels", {})
+    current = version is None or template.get("perennial.dev/version") == version
+    seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    replicas, ready = spec.get("replicas", 1), status.get("readyReplicas", 0) if current else 0
+    if (
+        current
+        and seen
+        and status.get("updatedReplicas", 0) >= replicas
+        and ready >= replicas
+        and status.get("replicas", 0) <= status.get("updatedReplicas", 0)
+    ):
+        return Rollout(ready=True, ready_replicas=ready, reason="Ready", message=f"{ready} of {replicas} pods are ready.")
+    reason, message = _trouble(deployment, pods, version) or ("Starting", f"{ready} of {replicas} pods are ready.")
+    return Rollout(ready=False, ready_replicas=ready, reason=reason, message=message)
+
+
+def _trouble(deployment: Manifest, pods: Sequence[Manifest], version: str | None) -> tuple[str, str] | None:
+    """What a pod of the Deployment waits for or died of, if it says."""
+    wanted = deployment["spec"]["selector"]["matchLabels"].items()
+    for pod in pods:
+        labels = pod["metadata"].get("labels", {})
+        if not wanted <= labels.items() or (version is not None and labels.get("perennial.dev/version") != version):
+            continue
+        trouble = _container_trouble(pod) or _placing_trouble(pod)
+        if trouble:
+            return trouble
+    return None
+
+
+def _container_trouble(pod: Manifest) -> tuple[str, str] | None:
+    status = pod.get("status", {})
+    for container in [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]:
+        waiting = container.get("state", {}).get("waiting", {})
+        ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated") or {}
+        if waiting.get("reason") in WAITING_REASONS:
+            return (
+                WAITING_REASONS[waiting["reason"]],
+                f"Container {container['name']} can't start with image {container.get('image') or '?'}: "
+                f"{waiting.get('message') or waiting['reason']}",
+            )
+        if ended.get("exitCode"):
+            said = (ended.get("message") or ended.get("reason") or "").strip().splitlines()
+            return (
+                "ContainerFailed",
+                f"Container {container['name']} ended with exit code {ended['exitCode']}: {said[-1][:400] if said else 'it said nothing'}",
+            )
+    return None
+
+
+def _placing_trouble(pod: Manifest) -> tuple[str, str] | None:
+    for condition in pod.get("status", {}).get("conditions", ()):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return "NotScheduled", f"A pod waits for a node: {condition.get('message', '')}"
+    return None
