@@ -1,7 +1,7 @@
 """The shape all parts of the API share: immutable, camelCase, with bounds that end up in the CRD."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
@@ -64,7 +64,8 @@ Name = Annotated[str, Field(min_length=1, max_length=46, pattern=r"^[a-z0-9]([-a
 """The name of an object of Perennial's in the same namespace: 46 characters leave room for the names of its children."""
 
 ObjectName = Annotated[
-    str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    str,
+    Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
 ]
 """The name of any other object in the same namespace."""
 
@@ -89,7 +90,10 @@ Share = Annotated[str, Field(pattern=r"^(0\.[0-9]{1,9}|1(\.0{1,9})?|0)$", max_le
 OpenShare = Annotated[str, Field(pattern=r"^0\.[0-9]{0,8}[1-9][0-9]{0,8}$", max_length=19)]
 """A share above "0" and below "1", as a decimal string."""
 
-Ratio = Annotated[str, Field(pattern=r"^(1\.[0-9]{0,8}[1-9][0-9]{0,8}|[2-9](\.[0-9]{1,9})?|[1-9][0-9](\.[0-9]{1,9})?)$", max_length=19)]
+Ratio = Annotated[
+    str,
+    Field(pattern=r"^(1\.[0-9]{0,8}[1-9][0-9]{0,8}|[2-9](\.[0-9]{1,9})?|[1-9][0-9](\.[0-9]{1,9})?)$", max_length=19),
+]
 """A ratio above "1" and below "100", as a decimal string."""
 
 
@@ -115,7 +119,7 @@ class Condition(Part):
     """One observation of an object's state, as Kubernetes' API conventions have it."""
 
     type: Annotated[str, Field(max_length=316)]
-    status: Annotated[str, Field(json_schema_extra={"enum": ["True", "False", "Unknown"]})]
+    status: Literal["True", "False", "Unknown"]
     reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
     message: Annotated[str, Field(max_length=32768)]
     last_transition_time: Time

@@ -47,7 +47,9 @@ class Source(Part):
             max_length=512,
             pattern=r"^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[^/\s]+)*/?$",
             description="pvc://CLAIM/FOLDER: a folder on a PersistentVolumeClaim in the same namespace; its files are never written.",
-            json_schema_extra=rules(("!self.contains('/..')", "must not leave the claim: no path segment may begin with '..'")),
+            json_schema_extra=rules(
+                ("!self.contains('/..')", "must not leave the claim: no path segment may begin with '..'")
+            ),
         ),
     ]
     format: Annotated[Format, Field(description="How the files are encoded.")] = Format.PARQUET
@@ -57,7 +59,9 @@ class Snapshots(Part):
     """The volume that keeps every version's files, content-addressed, so that a version never changes."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules(("self == oldSelf", "snapshots is immutable: the volume already exists; make a new Dataset"))
+        json_schema_extra=rules(
+            ("self == oldSelf", "snapshots is immutable: the volume already exists; make a new Dataset")
+        )
     )
 
     size: Annotated[Quantity, Field(description="How much the volume holds.")] = "1Gi"
@@ -98,9 +102,12 @@ class Schema(Part):
         )
     )
 
-    target: Annotated[str, Field(min_length=1, max_length=128, description="The column that a model learns to predict.")]
+    target: Annotated[
+        str, Field(min_length=1, max_length=128, description="The column that a model learns to predict.")
+    ]
     time: Annotated[
-        str | None, Field(min_length=1, max_length=128, description="The column with the event time: windows and splits go by it.")
+        str | None,
+        Field(min_length=1, max_length=128, description="The column with the event time: windows and splits go by it."),
     ] = None
     columns: Annotated[
         tuple[Column, ...],
@@ -159,7 +166,9 @@ class Expectation(Part):
     )
 
     name: Annotated[PartName, Field(description="What the expectation is called in status and messages.")]
-    column: Annotated[str | None, Field(min_length=1, max_length=128, description="The column that is looked at.")] = None
+    column: Annotated[str | None, Field(min_length=1, max_length=128, description="The column that is looked at.")] = (
+        None
+    )
     not_null: Annotated[NotNull | None, Field(description="No value of the column may be missing.")] = None
     range: Annotated[Range | None, Field(description="Every value of the column must lie in a range.")] = None
     row_count: Annotated[RowCount | None, Field(description="How many rows a version has.")] = None
@@ -184,13 +193,16 @@ class DatasetSpec(Part):
     """What data is to be versioned, and what it must fulfil."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules(("!has(self.split) || has(self.schema.time)", "split.byTime needs schema.time, the column it goes by"))
+        json_schema_extra=rules(
+            ("!has(self.split) || has(self.schema.time)", "split.byTime needs schema.time, the column it goes by")
+        )
     )
 
     source: Annotated[Source, Field(description="Where the data comes from.")]
     snapshots: Annotated[Snapshots, Field(description="The volume that keeps every version's files.")] = Snapshots()
     refresh: Annotated[
-        Refresh | None, Field(description="When the source is looked at again; absent: once for each change of the spec.")
+        Refresh | None,
+        Field(description="When the source is looked at again; absent: once for each change of the spec."),
     ] = None
     schema_: Annotated[Schema, Field(description="What every file must look like.", alias="schema")]
     expectations: Annotated[
@@ -238,12 +250,16 @@ class Expectations(Part):
 class DatasetStatus(Part):
     """What was found."""
 
-    observed_generation: Annotated[int | None, Field(ge=0, description="The generation that the status describes.")] = None
+    observed_generation: Annotated[int | None, Field(ge=0, description="The generation that the status describes.")] = (
+        None
+    )
     checks: Annotated[int, Field(ge=0, description="Checks whose result is recorded.")] = 0
     checked_generation: Annotated[int | None, Field(ge=0, description="The generation that was checked last.")] = None
     last_checked_time: Annotated[Time | None, Field(description="When the source was looked at last.")] = None
     next_check_time: Annotated[Time | None, Field(description="When it is looked at next.")] = None
     version: Annotated[DatasetVersion | None, Field(description="The newest version that fulfils everything.")] = None
-    versions: Annotated[tuple[DatasetVersion, ...], Field(max_length=10, description="The last ten versions, newest first.")] = ()
+    versions: Annotated[
+        tuple[DatasetVersion, ...], Field(max_length=10, description="The last ten versions, newest first.")
+    ] = ()
     expectations: Annotated[Expectations | None, Field(description="How the data that was looked at last did.")] = None
     conditions: Annotated[Conditions, Field(description="Ready, Fetched, Valid, Reconciling, Stalled.")] = ()

@@ -42,10 +42,16 @@ class Model(Part):
     version: Annotated[ModelVersionName | None, Field(description="Exactly this version.")] = None
     alias: Annotated[
         str | None,
-        Field(min_length=1, max_length=255, pattern=r"^[A-Za-z][-A-Za-z0-9_]*$", description="The version that this alias points at."),
+        Field(
+            min_length=1,
+            max_length=255,
+            pattern=r"^[A-Za-z][-A-Za-z0-9_]*$",
+            description="The version that this alias points at.",
+        ),
     ] = None
     from_retraining: Annotated[
-        FromRetraining | None, Field(description="The version of the newest TrainingRun of this namespace that passed its gate.")
+        FromRetraining | None,
+        Field(description="The version of the newest TrainingRun of this namespace that passed its gate."),
     ] = None
 
 
@@ -61,13 +67,17 @@ class Server(Part):
     replicas: Annotated[int, Field(ge=1, le=1000, description="Pods for each version that is in use.")] = 1
     image: Annotated[
         Image | None,
-        Field(description="Any image that answers the Open Inference Protocol or /invocations on $PORT from $MODEL_DIR; absent: Perennial's."),
+        Field(
+            description="Any image that answers the Open Inference Protocol or /invocations on $PORT from $MODEL_DIR; absent: Perennial's."
+        ),
     ] = None
     command: Annotated[Words, Field(description="The entry point; absent: the image's.")] = ()
     args: Annotated[Words, Field(description="Its arguments.")] = ()
     env: Annotated[EnvVars, Field(description="Environment variables beside those that Perennial sets.")] = ()
     resources: Annotated[Resources, Field(description="What each pod asks for and may use at most.")] = Resources()
-    warmup: Annotated[Warmup, Field(description="Requests that a server answers to itself before it is ready.")] = Warmup()
+    warmup: Annotated[Warmup, Field(description="Requests that a server answers to itself before it is ready.")] = (
+        Warmup()
+    )
 
 
 class Step(Part):
@@ -88,8 +98,12 @@ class OnUndecided(StrEnum):
 class Risk(Part):
     """How often a canary may be wrong, over its whole life and however often it is looked at."""
 
-    false_rollback: Annotated[OpenShare, Field(description="Probability of rolling back a candidate that is not worse.")] = "0.05"
-    false_promotion: Annotated[OpenShare, Field(description="Probability of promoting a candidate that breaks an SLO.")] = "0.05"
+    false_rollback: Annotated[
+        OpenShare, Field(description="Probability of rolling back a candidate that is not worse.")
+    ] = "0.05"
+    false_promotion: Annotated[
+        OpenShare, Field(description="Probability of promoting a candidate that breaks an SLO.")
+    ] = "0.05"
 
 
 class CanaryPlan(Part):
@@ -104,16 +118,23 @@ class CanaryPlan(Part):
         )
     )
 
-    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=20, description="The stages, with growing weights.")] = (
+    steps: Annotated[
+        tuple[Step, ...], Field(min_length=1, max_length=20, description="The stages, with growing weights.")
+    ] = (
         Step(weight=10),
         Step(weight=50),
     )
-    on_undecided: Annotated[OnUndecided, Field(description="What becomes of a canary that has not decided within maxSeconds.")] = (
-        OnUndecided.HOLD
-    )
-    max_seconds: Annotated[int, Field(ge=10, le=31_536_000, description="When onUndecided applies, from the canary's start.")] = 86_400
+    on_undecided: Annotated[
+        OnUndecided, Field(description="What becomes of a canary that has not decided within maxSeconds.")
+    ] = OnUndecided.HOLD
+    max_seconds: Annotated[
+        int, Field(ge=10, le=31_536_000, description="When onUndecided applies, from the canary's start.")
+    ] = 86_400
     progress_deadline_seconds: Annotated[
-        int, Field(ge=10, le=86_400, description="How long a candidate's pods may take to get ready before it is rolled back.")
+        int,
+        Field(
+            ge=10, le=86_400, description="How long a candidate's pods may take to get ready before it is rolled back."
+        ),
     ] = 600
     scale_down_delay_seconds: Annotated[
         int, Field(ge=0, le=86_400, description="How long the pods of the version that lost stay warm.")
@@ -128,10 +149,14 @@ class ErrorRateSLO(Part):
         json_schema_extra=rules(("has(self.max) || has(self.maxRatio)", "errorRate needs max, maxRatio or both"))
     )
 
-    max: Annotated[OpenShare | None, Field(description="A candidate passes when its rate is shown to be below this.")] = None
+    max: Annotated[
+        OpenShare | None, Field(description="A candidate passes when its rate is shown to be below this.")
+    ] = None
     max_ratio: Annotated[
         Ratio | None,
-        Field(description="A candidate fails when shown to be worse than stable; without max it passes when shown below this ratio."),
+        Field(
+            description="A candidate fails when shown to be worse than stable; without max it passes when shown below this ratio."
+        ),
     ] = None
 
 
@@ -140,8 +165,12 @@ class OutcomeSLO(Part):
 
     metric: Annotated[GateMetricName, Field(description="The rate.")]
     max: Annotated[OpenShare, Field(description="The greatest rate that is all right.")]
-    threshold: Annotated[Decimal, Field(description="A score of at least this counts as a positive prediction.")] = "0.5"
-    min_samples: Annotated[int, Field(ge=1, le=10**9, description="Cohorts with fewer labelled rows in the rate don't decide.")] = 100
+    threshold: Annotated[Decimal, Field(description="A score of at least this counts as a positive prediction.")] = (
+        "0.5"
+    )
+    min_samples: Annotated[
+        int, Field(ge=1, le=10**9, description="Cohorts with fewer labelled rows in the rate don't decide.")
+    ] = 100
 
 
 class SLO(Part):
@@ -150,18 +179,27 @@ class SLO(Part):
     model_config = ConfigDict(json_schema_extra=rules(exactly_one_of("errorRate", "outcome")))
 
     name: Annotated[PartName, Field(description="What the SLO is called in status, events and triggers.")]
-    error_rate: Annotated[ErrorRateSLO | None, Field(description="The share of requests that fail; judges canaries.")] = None
-    outcome: Annotated[OutcomeSLO | None, Field(description="A rate of wrong predictions; judges the stable version.")] = None
-    role: Annotated[Role, Field(description="Critical decides, Advisory is shown, DryRun is only tried out.")] = Role.CRITICAL
+    error_rate: Annotated[
+        ErrorRateSLO | None, Field(description="The share of requests that fail; judges canaries.")
+    ] = None
+    outcome: Annotated[
+        OutcomeSLO | None, Field(description="A rate of wrong predictions; judges the stable version.")
+    ] = None
+    role: Annotated[Role, Field(description="Critical decides, Advisory is shown, DryRun is only tried out.")] = (
+        Role.CRITICAL
+    )
 
 
 class Maturity(Part):
     """When a cohort's labels are in. Early labels are biased, so earlier cohorts never decide."""
 
     max_label_delay_seconds: Annotated[
-        int, Field(ge=0, le=31_536_000, description="A cohort is mature this long after its end, whatever labels it has.")
+        int,
+        Field(ge=0, le=31_536_000, description="A cohort is mature this long after its end, whatever labels it has."),
     ] = 86_400
-    min_coverage: Annotated[Share, Field(description="Or as soon after its end as this share of its predictions is labelled.")] = "0.9"
+    min_coverage: Annotated[
+        Share, Field(description="Or as soon after its end as this share of its predictions is labelled.")
+    ] = "0.9"
 
 
 class Monitoring(Part):
@@ -170,7 +208,8 @@ class Monitoring(Part):
     cohort_seconds: Annotated[int, Field(ge=1, le=31_536_000, description="The length of a cohort.")] = 86_400
     maturity: Annotated[Maturity, Field(description="When a cohort's labels are in.")] = Maturity()
     false_alarm: Annotated[
-        OpenShare, Field(description="A model that keeps its promise alarms at most once in 1/falseAlarm cohorts on average.")
+        OpenShare,
+        Field(description="A model that keeps its promise alarms at most once in 1/falseAlarm cohorts on average."),
     ] = "0.01"
 
 
@@ -183,7 +222,9 @@ class Trigger(Part):
 class Guardrails(Part):
     """What keeps retraining from running away. Only one runs at a time."""
 
-    cooldown_seconds: Annotated[int, Field(ge=0, le=31_536_000, description="The least time from one retraining's start to the next.")] = 21_600
+    cooldown_seconds: Annotated[
+        int, Field(ge=0, le=31_536_000, description="The least time from one retraining's start to the next.")
+    ] = 21_600
     max_per_day: Annotated[int, Field(ge=1, le=1000, description="Retrainings started within any 24 hours.")] = 2
 
 
@@ -224,7 +265,10 @@ class ModelDeploymentSpec(Part):
                 "!has(self.retraining) || self.retraining.template.model.name == self.model.name",
                 "retraining.template.model.name must be model.name",
             ),
-            ("self.model.name == oldSelf.model.name", "model.name is immutable: another model is another ModelDeployment"),
+            (
+                "self.model.name == oldSelf.model.name",
+                "model.name is immutable: another model is another ModelDeployment",
+            ),
         )
     )
 
@@ -240,11 +284,18 @@ class ModelDeploymentSpec(Part):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
         ),
     ]
-    monitoring: Annotated[Monitoring, Field(description="How the stable version's predictions are judged.")] = Monitoring()
+    monitoring: Annotated[Monitoring, Field(description="How the stable version's predictions are judged.")] = (
+        Monitoring()
+    )
     storage: Annotated[Quantity, Field(description="The collector's volume: predictions, labels, evidence.")] = "1Gi"
-    retraining: Annotated[Retraining | None, Field(description="What is trained when the stable version is no longer right.")] = None
+    retraining: Annotated[
+        Retraining | None, Field(description="What is trained when the stable version is no longer right.")
+    ] = None
     suspend: Annotated[
-        bool, Field(description="True starts no canary, takes no step and starts no retraining; traffic is served and the brake works.")
+        bool,
+        Field(
+            description="True starts no canary, takes no step and starts no retraining; traffic is served and the brake works."
+        ),
     ] = False
 
 
@@ -259,8 +310,12 @@ class Deployed(Part):
     version: Annotated[str, Field(max_length=16, description="Hash of the model's version and the server's spec.")]
     model_version: Annotated[ModelVersionName, Field(description="The registered model's version.")]
     slot: Annotated[Slot, Field(description="The slot whose Deployment serves it.")]
-    digest: Annotated[Digest | None, Field(description="The digest of the model's files; absent: none was recorded.")] = None
-    server: Annotated[ServerTemplate, Field(description="The server's spec, kept so that it can be restored as it was.")]
+    digest: Annotated[
+        Digest | None, Field(description="The digest of the model's files; absent: none was recorded.")
+    ] = None
+    server: Annotated[
+        ServerTemplate, Field(description="The server's spec, kept so that it can be restored as it was.")
+    ]
     since: Annotated[Time | None, Field(description="When it became what it is.")] = None
 
 
@@ -280,7 +335,9 @@ class WeightStatus(Part):
     """The candidate's share, in per cent."""
 
     desired: Annotated[int, Field(ge=0, le=100, description="What the routers are told.")]
-    verified: Annotated[int | None, Field(ge=0, le=100, description="What every router has confirmed; absent: not all have.")] = None
+    verified: Annotated[
+        int | None, Field(ge=0, le=100, description="What every router has confirmed; absent: not all have.")
+    ] = None
 
 
 class CanarySLO(Part):
@@ -291,8 +348,12 @@ class CanarySLO(Part):
     message: Annotated[str, Field(max_length=512, description="Why, and how much more is needed.")] = ""
     requests: Annotated[int, Field(ge=0, description="The candidate's requests so far.")] = 0
     bad: Annotated[int, Field(ge=0, description="Those that failed.")] = 0
-    e_harm: Annotated[Decimal | None, Field(description="e-value against 'not worse'; 1/risk.falseRollback decides.")] = None
-    e_safe: Annotated[Decimal | None, Field(description="e-value against 'not good enough'; 1/risk.falsePromotion decides.")] = None
+    e_harm: Annotated[
+        Decimal | None, Field(description="e-value against 'not worse'; 1/risk.falseRollback decides.")
+    ] = None
+    e_safe: Annotated[
+        Decimal | None, Field(description="e-value against 'not good enough'; 1/risk.falsePromotion decides.")
+    ] = None
     needed: Annotated[int | None, Field(ge=0, description="About how many more requests decide.")] = None
     eta_seconds: Annotated[int | None, Field(ge=0, description="About how long that takes.")] = None
 
@@ -334,7 +395,9 @@ class MonitoredSLO(Part):
     name: Annotated[str, Field(max_length=63, description="The SLO.")]
     verdict: Annotated[Verdict, Field(description="Pass, Fail or NoData.")]
     message: Annotated[str, Field(max_length=512, description="Why.")] = ""
-    model_version: Annotated[str | None, Field(max_length=20, description="The registered model's version that was judged.")] = None
+    model_version: Annotated[
+        str | None, Field(max_length=20, description="The registered model's version that was judged.")
+    ] = None
     value: Annotated[Decimal | None, Field(description="The rate in the cohort.")] = None
     low: Annotated[Decimal | None, Field(description="Lower end of its 95 % interval.")] = None
     high: Annotated[Decimal | None, Field(description="Upper end of it.")] = None
@@ -358,28 +421,39 @@ class RetrainingStatus(Part):
     current_run: Annotated[str | None, Field(max_length=63, description="The TrainingRun that is running.")] = None
     started: Annotated[int, Field(ge=0, description="How many were started so far.")] = 0
     last_started_time: Annotated[Time | None, Field(description="When the last one was started.")] = None
-    started_times: Annotated[tuple[Time, ...], Field(max_length=1000, description="Starts within the last 24 hours.")] = ()
+    started_times: Annotated[
+        tuple[Time, ...], Field(max_length=1000, description="Starts within the last 24 hours.")
+    ] = ()
     next_eligible_time: Annotated[Time | None, Field(description="Before this, the cooldown refuses another.")] = None
-    decisions: Annotated[tuple[RetrainingDecision, ...], Field(max_length=10, description="The last ten, newest first.")] = ()
+    decisions: Annotated[
+        tuple[RetrainingDecision, ...], Field(max_length=10, description="The last ten, newest first.")
+    ] = ()
 
 
 class ModelDeploymentStatus(Part):
     """What answers, what is on trial, and whether the promises are kept."""
 
-    observed_generation: Annotated[int | None, Field(ge=0, description="The generation that the status describes.")] = None
+    observed_generation: Annotated[int | None, Field(ge=0, description="The generation that the status describes.")] = (
+        None
+    )
     stable: Annotated[Stable | None, Field(description="The version that answers.")] = None
     canary: Annotated[Canary | None, Field(description="The version on trial.")] = None
     previous: Annotated[Previous | None, Field(description="The version that lost, kept warm for a while.")] = None
     rejected: Annotated[
-        tuple[Annotated[str, Field(max_length=16)], ...], Field(max_length=10, description="Versions that were rolled back: they get no second canary.")
+        tuple[Annotated[str, Field(max_length=16)], ...],
+        Field(max_length=10, description="Versions that were rolled back: they get no second canary."),
     ] = ()
     canaries: Annotated[int, Field(ge=0, description="Canaries begun so far.")] = 0
     champion: Annotated[
         ModelVersionName | None, Field(description="The version that MLflow's alias `champion` was pointed at last.")
     ] = None
-    slos: Annotated[tuple[MonitoredSLO, ...], Field(max_length=16, description="Whether the stable version is still right.")] = ()
+    slos: Annotated[
+        tuple[MonitoredSLO, ...], Field(max_length=16, description="Whether the stable version is still right.")
+    ] = ()
     retraining: Annotated[RetrainingStatus | None, Field(description="What has been retrained and why.")] = None
-    history: Annotated[tuple[HistoryEntry, ...], Field(max_length=10, description="The last ten canaries, newest first.")] = ()
-    conditions: Annotated[Conditions, Field(description="Ready, Available, Progressing, SLOsMet, Reconciling, Stalled.")] = ()
-
-
+    history: Annotated[
+        tuple[HistoryEntry, ...], Field(max_length=10, description="The last ten canaries, newest first.")
+    ] = ()
+    conditions: Annotated[
+        Conditions, Field(description="Ready, Available, Progressing, SLOsMet, Reconciling, Stalled.")
+    ] = ()

@@ -71,7 +71,8 @@ class DatasetRef(Part):
 
     name: Annotated[Name, Field(description="The Dataset's name.")]
     digest: Annotated[
-        Digest | None, Field(description="The version; absent: the one that is ready when the run starts is pinned in status.")
+        Digest | None,
+        Field(description="The version; absent: the one that is ready when the run starts is pinned in status."),
     ] = None
 
 
@@ -80,14 +81,18 @@ class Window(Part):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("has(self.lastSeconds) != (has(self.from) || has(self.to))", "window needs either lastSeconds or from and to"),
+            (
+                "has(self.lastSeconds) != (has(self.from) || has(self.to))",
+                "window needs either lastSeconds or from and to",
+            ),
             ("has(self.from) == has(self.to)", "from and to go together"),
             ("!has(self.from) || !has(self.to) || timestamp(self.from) < timestamp(self.to)", "from must be before to"),
         )
     )
 
     last_seconds: Annotated[
-        int | None, Field(ge=1, le=3_153_600_000, description="The rows of the last so many seconds before the version's newest.")
+        int | None,
+        Field(ge=1, le=3_153_600_000, description="The rows of the last so many seconds before the version's newest."),
     ] = None
     from_: Annotated[Time | None, Field(alias="from", description="The first event time that is seen.")] = None
     to: Annotated[Time | None, Field(description="The event time before which rows are seen.")] = None
@@ -113,23 +118,30 @@ class GateMetric(Part):
     """A rate on the held-out rows that must be low enough, or not worse than the champion's, or both."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules(("has(self.max) || has(self.maxRegression)", "a metric needs max, maxRegression or both"))
+        json_schema_extra=rules(
+            ("has(self.max) || has(self.maxRegression)", "a metric needs max, maxRegression or both")
+        )
     )
 
     name: Annotated[GateMetricName, Field(description="The rate.")]
     max: Annotated[OpenShare | None, Field(description="The candidate's rate must be shown to be at most this.")] = None
     max_regression: Annotated[
-        Share | None, Field(description="The candidate's rate minus the champion's, on the same rows, must be shown to be at most this.")
+        Share | None,
+        Field(
+            description="The candidate's rate minus the champion's, on the same rows, must be shown to be at most this."
+        ),
     ] = None
-    threshold: Annotated[Decimal, Field(description="A score of at least this counts as a positive prediction.")] = "0.5"
+    threshold: Annotated[Decimal, Field(description="A score of at least this counts as a positive prediction.")] = (
+        "0.5"
+    )
 
 
 class Gate(Part):
     """What the trained model must show on held-out rows before it becomes a version of the registered model."""
 
-    baseline: Annotated[Baseline, Field(description="Champion: the version with MLflow's alias `champion`, if there is one.")] = (
-        Baseline.CHAMPION
-    )
+    baseline: Annotated[
+        Baseline, Field(description="Champion: the version with MLflow's alias `champion`, if there is one.")
+    ] = Baseline.CHAMPION
     metrics: Annotated[
         tuple[GateMetric, ...],
         Field(
@@ -139,9 +151,9 @@ class Gate(Part):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
         ),
     ]
-    on_undecided: Annotated[OnUndecided, Field(description="What becomes of the run if the held-out rows are too few to decide.")] = (
-        OnUndecided.REJECT
-    )
+    on_undecided: Annotated[
+        OnUndecided, Field(description="What becomes of the run if the held-out rows are too few to decide.")
+    ] = OnUndecided.REJECT
 
 
 ParameterName = Annotated[str, Field(max_length=63)]
@@ -160,21 +172,33 @@ class TrainingRunSpec(Part):
     )
 
     dataset_ref: Annotated[DatasetRef, Field(description="The data.")]
-    window: Annotated[Window | None, Field(description="The rows that the run sees; absent: all of the version.")] = None
+    window: Annotated[Window | None, Field(description="The rows that the run sees; absent: all of the version.")] = (
+        None
+    )
     model: Annotated[ModelRef, Field(description="The registered model.")]
     trainer: Annotated[Trainer, Field(description="The container that trains.")]
     parameters: Annotated[
         dict[str, Annotated[str, Field(max_length=1024)]],
-        Field(max_length=64, description="Handed to the script as PERENNIAL_PARAMETERS (JSON) and PERENNIAL_PARAMETER_<NAME> each."),
+        Field(
+            max_length=64,
+            description="Handed to the script as PERENNIAL_PARAMETERS (JSON) and PERENNIAL_PARAMETER_<NAME> each.",
+        ),
     ] = {}
     seed: Annotated[int, Field(ge=0, le=2**31 - 1, description="Handed to the script as PERENNIAL_SEED.")] = 0
     retry_limit: Annotated[
         int, Field(ge=0, le=10, description="How often a failed attempt is repeated; exit codes 64 and 65 never are.")
     ] = 2
     active_deadline_seconds: Annotated[
-        int, Field(ge=10, le=2_592_000, description="How long training may take at most, waiting for a node and the image included.")
+        int,
+        Field(
+            ge=10,
+            le=2_592_000,
+            description="How long training may take at most, waiting for a node and the image included.",
+        ),
     ] = 3600
-    gate: Annotated[Gate | None, Field(description="What the model must show; absent: it is registered ungated.")] = None
+    gate: Annotated[Gate | None, Field(description="What the model must show; absent: it is registered ungated.")] = (
+        None
+    )
 
 
 class PinnedDataset(Part):
@@ -220,7 +244,9 @@ class GateResult(Part):
     samples: Annotated[int, Field(ge=0, description="Held-out rows that the rate is over.")]
     candidate: Annotated[Decimal | None, Field(description="The candidate's rate.")] = None
     baseline: Annotated[Decimal | None, Field(description="The champion's rate on the same rows.")] = None
-    low: Annotated[Decimal | None, Field(description="Lower end of the difference (of the rate, where there is no champion).")] = None
+    low: Annotated[
+        Decimal | None, Field(description="Lower end of the difference (of the rate, where there is no champion).")
+    ] = None
     high: Annotated[Decimal | None, Field(description="Upper end of it.")] = None
 
 
@@ -228,7 +254,9 @@ class GateStatus(Part):
     """How the gate decided."""
 
     verdict: Annotated[Verdict | None, Field(description="The verdict over all metrics.")] = None
-    baseline: Annotated[GateBaseline | None, Field(description="What was compared with; absent: there was no champion.")] = None
+    baseline: Annotated[
+        GateBaseline | None, Field(description="What was compared with; absent: there was no champion.")
+    ] = None
     results: Annotated[tuple[GateResult, ...], Field(max_length=16, description="Each metric's result.")] = ()
 
 
@@ -250,16 +278,22 @@ class Failure(Part):
 class TrainingRunStatus(Part):
     """What happened. `terminalState`, once set, is never changed."""
 
-    observed_generation: Annotated[int | None, Field(ge=0, description="The generation that the status describes.")] = None
+    observed_generation: Annotated[int | None, Field(ge=0, description="The generation that the status describes.")] = (
+        None
+    )
     dataset: Annotated[PinnedDataset | None, Field(description="The data that the run is pinned to.")] = None
     mlflow: Annotated[MLflowRun | None, Field(description="The run in MLflow.")] = None
     training: Annotated[JobState | None, Field(description="The training Job.")] = None
     evaluation: Annotated[JobState | None, Field(description="The evaluation Job.")] = None
     model: Annotated[TrainedModel | None, Field(description="What the script logged.")] = None
     gate: Annotated[GateStatus | None, Field(description="How the gate decided.")] = None
-    model_version: Annotated[ModelVersionName | None, Field(description="The registered model's version that the run became.")] = None
+    model_version: Annotated[
+        ModelVersionName | None, Field(description="The registered model's version that the run became.")
+    ] = None
     start_time: Annotated[Time | None, Field(description="When the data was pinned.")] = None
     completion_time: Annotated[Time | None, Field(description="When the run ended.")] = None
     failure: Annotated[Failure | None, Field(description="Why it failed.")] = None
     terminal_state: Annotated[TerminalState | None, Field(description="How it ended, for good.")] = None
-    conditions: Annotated[Conditions, Field(description="Succeeded, Running, Evaluated, Registered, Reconciling, Stalled.")] = ()
+    conditions: Annotated[
+        Conditions, Field(description="Succeeded, Running, Evaluated, Registered, Reconciling, Stalled.")
+    ] = ()

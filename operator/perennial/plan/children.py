@@ -87,7 +87,7 @@ def container(
     pull_policy: str,
     command: Sequence[str] = (),
     args: Sequence[str] = (),
-    env: Sequence[Mapping[str, str]] = (),
+    env: Sequence[Mapping[str, Any]] = (),
     mounts: Mapping[str, str] | None = None,
     read_only_mounts: Mapping[str, str] | None = None,
     resources: Mapping[str, Any],
@@ -95,7 +95,9 @@ def container(
 ) -> dict[str, Any]:
     """Return a container that may write to its mounts alone. `mounts` maps volume names to paths."""
     volume_mounts = [{"name": volume, "mountPath": path} for volume, path in (mounts or {}).items()]
-    volume_mounts += [{"name": volume, "mountPath": path, "readOnly": True} for volume, path in (read_only_mounts or {}).items()]
+    volume_mounts += [
+        {"name": volume, "mountPath": path, "readOnly": True} for volume, path in (read_only_mounts or {}).items()
+    ]
     return {
         "name": name,
         "image": image,
@@ -145,10 +147,13 @@ def pod(
 
 def claim_volume(name: str, claim: str, *, read_only: bool = False) -> dict[str, Any]:
     """Return a volume of a PersistentVolumeClaim."""
-    return {"name": name, "persistentVolumeClaim": {"claimName": claim, **({"readOnly": True} if read_only else {})}}
+    mode = {"readOnly": True} if read_only else {}
+    return {"name": name, "persistentVolumeClaim": {"claimName": claim, **mode}}
 
 
-def claim(name: str, owner: Owner, component: str, *, size: str, access_mode: str, storage_class: str | None) -> dict[str, Any]:
+def claim(
+    name: str, owner: Owner, component: str, *, size: str, access_mode: str, storage_class: str | None
+) -> dict[str, Any]:
     """Return a PersistentVolumeClaim."""
     return {
         **child("v1", "PersistentVolumeClaim", name, owner, component),

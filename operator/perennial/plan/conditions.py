@@ -25,7 +25,9 @@ def mark(type_: str, status: Truth | bool, reason: str, message: str) -> Mark:
     return Mark(type=type_, status=str(status) if isinstance(status, bool) else status, reason=reason, message=message)  # type: ignore[arg-type]
 
 
-def settle(before: Iterable[Condition], marks: Iterable[Mark], *, now: datetime, generation: int) -> tuple[Condition, ...]:
+def settle(
+    before: Iterable[Condition], marks: Iterable[Mark], *, now: datetime, generation: int
+) -> tuple[Condition, ...]:
     """Return the conditions after some marks, sorted by type.
 
     `lastTransitionTime` moves only when the status does, so that saying the same twice writes nothing. Conditions that
@@ -49,15 +51,24 @@ def settle(before: Iterable[Condition], marks: Iterable[Mark], *, now: datetime,
     return tuple(settled)
 
 
-def progress(*, reconciling: tuple[str, str] | None = None, stalled: tuple[str, str] | None = None) -> tuple[Mark, Mark]:
+def progress(
+    *, reconciling: tuple[str, str] | None = None, stalled: tuple[str, str] | None = None
+) -> tuple[Mark, Mark]:
     """Return kstatus' two conditions from (reason, message) pairs.
 
     Reconciling: on the way, no hand needed. Stalled: nothing will change until somebody does something.
     """
     return (
-        mark("Reconciling", True, *reconciling) if reconciling else mark("Reconciling", False, "Settled", "Nothing is on its way."),
+        mark("Reconciling", True, *reconciling)
+        if reconciling
+        else mark("Reconciling", False, "Settled", "Nothing is on its way."),
         mark("Stalled", True, *stalled) if stalled else mark("Stalled", False, "Free", "Nothing is in the way."),
     )
+
+
+def repeat(known: Condition) -> Mark:
+    """Return the mark that says again what a condition says."""
+    return Mark(type=known.type, status=known.status, reason=known.reason, message=known.message)
 
 
 def condition(conditions: Iterable[Condition], type_: str) -> Condition | None:

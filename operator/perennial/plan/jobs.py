@@ -61,10 +61,13 @@ def job_outcome(job: Manifest | None, pods: Sequence[Manifest]) -> JobOutcome:
     if job is None:
         return JobOutcome(phase=JobPhase.ABSENT)
     own = sorted(
-        (pod for pod in pods if _belongs(pod, job)), key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"])
+        (pod for pod in pods if _belongs(pod, job)),
+        key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]),
     )
     latest = own[-1] if own else None
-    conditions = {item["type"]: item for item in job.get("status", {}).get("conditions", ()) if item.get("status") == "True"}
+    conditions = {
+        item["type"]: item for item in job.get("status", {}).get("conditions", ()) if item.get("status") == "True"
+    }
     if "Complete" in conditions:
         exit_code, output = _ended(latest)
         return JobOutcome(phase=JobPhase.COMPLETE, exit_code=exit_code, output=output)
@@ -77,7 +80,9 @@ def job_outcome(job: Manifest | None, pods: Sequence[Manifest]) -> JobOutcome:
 
 
 def _belongs(pod: Manifest, job: Manifest) -> bool:
-    return any(reference.get("uid") == job["metadata"]["uid"] for reference in pod["metadata"].get("ownerReferences", ()))
+    return any(
+        reference.get("uid") == job["metadata"]["uid"] for reference in pod["metadata"].get("ownerReferences", ())
+    )
 
 
 def _failed(condition: Mapping[str, Any], pods: Sequence[Manifest]) -> JobOutcome:
@@ -94,7 +99,9 @@ def _failed(condition: Mapping[str, Any], pods: Sequence[Manifest]) -> JobOutcom
             )
     waiting = _waiting(pods[-1] if pods else None)
     return JobOutcome(
-        phase=JobPhase.FAILED, reason=reason, message=f"{message} {waiting.message}" if waiting and waiting.message else message
+        phase=JobPhase.FAILED,
+        reason=reason,
+        message=f"{message} {waiting.message}" if waiting and waiting.message else message,
     )
 
 
@@ -135,7 +142,9 @@ def _waiting(pod: Manifest | None) -> JobOutcome | None:
     for condition in pod.get("status", {}).get("conditions", ()):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return JobOutcome(
-                phase=JobPhase.WAITING, reason="NotScheduled", message=f"The pod waits for a node: {condition.get('message', '')}"
+                phase=JobPhase.WAITING,
+                reason="NotScheduled",
+                message=f"The pod waits for a node: {condition.get('message', '')}",
             )
     if pod.get("status", {}).get("phase", "Pending") == "Pending":
         return JobOutcome(phase=JobPhase.WAITING, reason="PodPending", message="The pod is being prepared.")

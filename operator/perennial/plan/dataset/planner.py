@@ -7,7 +7,7 @@ from typing import Any
 
 from perennial.api.dataset import DatasetStatus, DatasetVersion, Expectations, FailedExpectation, Severity
 from perennial.plan.actions import Apply, Delete, Emit, Plan
-from perennial.plan.conditions import Mark, condition, mark, progress, settle
+from perennial.plan.conditions import Mark, condition, mark, progress, repeat, settle
 from perennial.plan.dataset.observe import DatasetSeen
 from perennial.plan.dataset.resources import desired_check, desired_snapshots
 from perennial.plan.jobs import JobOutcome, JobPhase, job_outcome
@@ -64,7 +64,11 @@ def _due_in(seen: DatasetSeen, now: datetime) -> float | None:
 def _may_still_arrive(job: Mapping[str, Any], outcome: JobOutcome, now: datetime) -> bool:
     """Whether the pod's last words may come after the Job's end (the two are watched apart)."""
     ended = job.get("status", {}).get("completionTime")
-    return outcome.output is None and ended is not None and now - datetime.fromisoformat(ended) < timedelta(seconds=RETRY_SECONDS)
+    return (
+        outcome.output is None
+        and ended is not None
+        and now - datetime.fromisoformat(ended) < timedelta(seconds=RETRY_SECONDS)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +111,9 @@ def _found_nothing(seen: DatasetSeen, outcome: JobOutcome) -> _Found:
     reason = "SourceUnreadable" if outcome.exit_code == 65 else "CheckFailed"
     message = f"The source {seen.spec.source.uri} could not be checked: {outcome.error() or 'the check left no result'}. It is tried again."
     known = condition(seen.status.conditions, "Valid")
-    valid = mark("Valid", known.status, known.reason, known.message) if known else mark("Valid", "Unknown", reason, message)
+    valid = (
+        repeat(known) if known else mark("Valid", "Unknown", reason, message)
+    )
     before = condition(seen.status.conditions, "Fetched")
     news = before is None or before.message != message
     return _Found(
@@ -137,7 +143,9 @@ def _found(seen: DatasetSeen, result: Mapping[str, Any], now: datetime) -> _Foun
             else None,
             retry_seconds=RECHECK_SECONDS,
         )
-    valid = mark("Valid", True, "ExpectationsMet", f"{expectations.passed} expectations hold, {expectations.warned} warn.")
+    valid = mark(
+        "Valid", True, "ExpectationsMet", f"{expectations.passed} expectations hold, {expectations.warned} warn."
+    )
     if seen.status.version and seen.status.version.digest == result["digest"]:
         return _Found(status=checked, fetched=fetched, valid=valid, retry_seconds=None)
     version = DatasetVersion(
@@ -179,7 +187,10 @@ def _expectations(result: Mapping[str, Any]) -> Expectations:
     ]
     missed = [
         FailedExpectation(
-            name=item["name"], severity=Severity(item["severity"]), observed=str(item.get("observed", ""))[:256], message=str(item.get("message", ""))[:512]
+            name=item["name"],
+            severity=Severity(item["severity"]),
+            observed=str(item.get("observed", ""))[:256],
+            message=str(item.get("message", ""))[:512],
         )
         for item in result.get("expectations", ())
         if not item["passed"]
@@ -197,14 +208,19 @@ def _ready(status: DatasetStatus, valid: Mark) -> Mark:
     if status.version is None:
         return mark("Ready", False, "NoVersion", "No version is recorded yet; see the condition Fetched.")
     version = status.version
-    return mark("Ready", True, "VersionReady", f"Version {version.ordinal} ({version.digest[:19]}…, {version.rows:,} rows) may be used.")
+    return mark(
+        "Ready",
+        True,
+        "VersionReady",
+        f"Version {version.ordinal} ({version.digest[:19]}…, {version.rows:,} rows) may be used.",
+    )
 
 
 def _known(seen: DatasetSeen, type_: str) -> Mark:
     known = condition(seen.status.conditions, type_)
     if known is None:
         return mark(type_, "Unknown", "NotChecked", "The source has not been looked at yet.")
-    return mark(type_, known.status, known.reason, known.message)
+    return repeat(known)
 
 
 def _settled_marks(seen: DatasetSeen) -> tuple[Mark, ...]:

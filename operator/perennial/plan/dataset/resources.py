@@ -48,7 +48,14 @@ def desired_check(seen: DatasetSeen) -> dict[str, Any]:
         seen.settings.server_image,
         pull_policy=seen.settings.image_pull_policy,
         command=["python3", "-m", "perennial.worker", "check"],
-        args=["--source", f"/source/{folder}".rstrip("/"), "--snapshots", "/snapshots", "--spec", "$(PERENNIAL_DATASET)"],
+        args=[
+            "--source",
+            f"/source/{folder}".rstrip("/"),
+            "--snapshots",
+            "/snapshots",
+            "--spec",
+            "$(PERENNIAL_DATASET)",
+        ],
         env=env({"PERENNIAL_DATASET": json.dumps(what, sort_keys=True)}),
         mounts={"snapshots": "/snapshots"},
         read_only_mounts={"source": "/source"},
@@ -56,6 +63,9 @@ def desired_check(seen: DatasetSeen) -> dict[str, Any]:
     )
     spec = pod(
         containers=[check],
-        volumes=[claim_volume("source", source, read_only=True), claim_volume("snapshots", snapshots_claim(seen.owner.name))],
+        volumes=[
+            claim_volume("source", source, read_only=True),
+            claim_volume("snapshots", snapshots_claim(seen.owner.name)),
+        ],
     )
     return job(seen.check_name, seen.owner, COMPONENT, pod_spec=spec, retry_limit=1, deadline_seconds=CHECK_SECONDS)

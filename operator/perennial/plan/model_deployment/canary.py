@@ -51,10 +51,14 @@ def first(seen: ModelDeploymentSeen, want: Wanted, now: datetime) -> Turn | None
     """The first version has nothing to be compared with: it answers as soon as it is ready, and may be replaced until then."""
     stable = seen.status.stable
     if stable is None or (stable.since is None and stable.version != want.version):
-        fresh = Stable(version=want.version, model_version=want.model_version, slot="a", digest=want.digest, server=want.server)
+        fresh = Stable(
+            version=want.version, model_version=want.model_version, slot="a", digest=want.digest, server=want.server
+        )
         return Turn(status=seen.status.model_copy(update={"stable": fresh}))
     if stable.since is None and rollout(seen.slots.get(stable.slot), seen.pods, version=stable.version).ready:
-        message = f"Model version {stable.model_version} answers; it is the first, so there was nothing to compare it with."
+        message = (
+            f"Model version {stable.model_version} answers; it is the first, so there was nothing to compare it with."
+        )
         return Turn(
             status=seen.status.model_copy(update={"stable": stable.model_copy(update={"since": now})}),
             event=Emit(type="Normal", reason="FirstVersionServes", message=message, action="Promote"),
@@ -72,6 +76,7 @@ def begin(seen: ModelDeploymentSeen, want: Wanted, now: datetime) -> Turn | None
         or stable.since is None
         or want.version == stable.version
         or want.version in seen.status.rejected
+        or not _slot_is_free(seen)
     ):
         return None
     count = seen.status.canaries + 1
@@ -132,7 +137,9 @@ def judge(seen: ModelDeploymentSeen, now: datetime) -> Turn | None:
         return None
     state = heard(seen)
     if state is not None:
-        failed = next((item for item in state.verdicts if item.role is Role.CRITICAL and item.verdict is Verdict.FAIL), None)
+        failed = next(
+            (item for item in state.verdicts if item.role is Role.CRITICAL and item.verdict is Verdict.FAIL), None
+        )
         if failed is not None:
             return _end(seen, canary, now, Decision.ROLLED_BACK, "Harmful", f"{failed.slo}: {failed.message}")
         if not seen.spec.suspend and _passes(seen, canary, state, now):
@@ -149,7 +156,9 @@ def watch(seen: ModelDeploymentSeen) -> ModelDeploymentStatus:
     verified = state.weights.verified
     shown = canary.model_copy(
         update={
-            "weight": canary.weight.model_copy(update={"verified": verified.get(canary.slot, 0) // 10 if verified is not None else None}),
+            "weight": canary.weight.model_copy(
+                update={"verified": verified.get(canary.slot, 0) // 10 if verified is not None else None}
+            ),
             "slos": tuple(_shown(item) for item in state.verdicts)[:16],
         }
     )
@@ -161,11 +170,16 @@ def retire(seen: ModelDeploymentSeen, now: datetime) -> Turn | None:
     previous = seen.status.previous
     if previous is None or now < previous.scale_down_time:
         return None
-    state = heard(seen)
+    return Turn(status=seen.status.model_copy(update={"previous": None})) if _slot_is_free(seen) else None
+
+
+def _slot_is_free(seen: ModelDeploymentSeen) -> bool:
+    """Whether every router has confirmed that it sends nothing to the version that lost."""
+    previous, state = seen.status.previous, heard(seen)
+    if previous is None:
+        return True
     verified = state.weights.verified if state else None
-    if verified is None or verified.get(previous.slot, 0) != 0:
-        return None
-    return Turn(status=seen.status.model_copy(update={"previous": None}))
+    return verified is not None and verified.get(previous.slot, 0) == 0
 
 
 def _other(slot: Slot) -> Slot:
@@ -202,7 +216,9 @@ def _step(seen: ModelDeploymentSeen, canary: Canary, number: int, now: datetime)
     )
 
 
-def _promote(seen: ModelDeploymentSeen, canary: Canary, state: State | None, now: datetime, *, why: str = "Safe") -> Turn:
+def _promote(
+    seen: ModelDeploymentSeen, canary: Canary, state: State | None, now: datetime, *, why: str = "Safe"
+) -> Turn:
     old = seen.status.stable
     shared = {"version", "model_version", "slot", "digest", "server"}
     new = Stable(**canary.model_dump(include=shared), since=now)
@@ -279,7 +295,9 @@ def _give_up(seen: ModelDeploymentSeen, canary: Canary, state: State | None, now
 def _measured(seen: ModelDeploymentSeen, state: State) -> bool:
     promised = {slo.name for slo in seen.spec.slos if slo.role is Role.CRITICAL and slo.error_rate is not None}
     measured = {
-        item.slo for item in state.verdicts if item.verdict in {Verdict.PASS, Verdict.UNDECIDED} and item.candidate.total > 0
+        item.slo
+        for item in state.verdicts
+        if item.verdict in {Verdict.PASS, Verdict.UNDECIDED} and item.candidate.total > 0
     }
     return promised <= measured
 

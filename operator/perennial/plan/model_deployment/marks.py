@@ -27,17 +27,28 @@ def marks(seen: ModelDeploymentSeen, status: ModelDeploymentStatus, want: Wanted
 def _available(seen: ModelDeploymentSeen, status: ModelDeploymentStatus, want: Wanted | Waiting) -> Mark:
     stable = status.stable
     if stable is None:
-        why = want if isinstance(want, Waiting) else Waiting(reason="Starting", message="The first version is being started.")
+        why = (
+            want
+            if isinstance(want, Waiting)
+            else Waiting(reason="Starting", message="The first version is being started.")
+        )
         return mark("Available", False, why.reason, why.message)
     pods = rollout(seen.slots.get(stable.slot), seen.pods, version=stable.version)
     router, collector = rollout(seen.router, seen.pods), rollout(seen.collector_pods, seen.pods)
     if pods.ready_replicas == 0:
-        return mark("Available", False, pods.reason, f"No pod of model version {stable.model_version} is ready: {pods.message}")
+        return mark(
+            "Available", False, pods.reason, f"No pod of model version {stable.model_version} is ready: {pods.message}"
+        )
     if router.ready_replicas == 0:
         return mark("Available", False, "RouterNotReady", f"No router is ready: {router.message}")
     if collector.ready_replicas == 0:
         # Traffic flows without it; only judging waits.
-        return mark("Available", True, "CollectorNotReady", f"Requests are answered; nothing is judged until the collector is ready: {collector.message}")
+        return mark(
+            "Available",
+            True,
+            "CollectorNotReady",
+            f"Requests are answered; nothing is judged until the collector is ready: {collector.message}",
+        )
     return mark("Available", True, "Serving", f"Model version {stable.model_version} answers.")
 
 
@@ -47,7 +58,9 @@ def _ready(seen: ModelDeploymentSeen, status: ModelDeploymentStatus, available: 
     if status.stable.since is None:
         return mark("Ready", False, "Starting", "The first version is being started.")
     if isinstance(want, Waiting):
-        return mark("Ready", True, want.reason, f"Model version {status.stable.model_version} goes on answering. {want.message}")
+        return mark(
+            "Ready", True, want.reason, f"Model version {status.stable.model_version} goes on answering. {want.message}"
+        )
     return mark("Ready", True, available.reason, available.message)
 
 
@@ -55,17 +68,29 @@ def _progressing(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> Ma
     canary = status.canary
     if canary is None:
         last = status.history[0] if status.history else None
-        return mark("Progressing", False, last.decision.value if last else "NoCanary", last.message if last else "No version is on trial.")
+        return mark(
+            "Progressing",
+            False,
+            last.decision.value if last else "NoCanary",
+            last.message if last else "No version is on trial.",
+        )
     if canary.step == 0:
         pods = rollout(seen.slots.get(canary.slot), seen.pods, version=canary.version)
-        return mark("Progressing", True, pods.reason, f"Model version {canary.model_version} gets ready: {pods.message}")
+        return mark(
+            "Progressing", True, pods.reason, f"Model version {canary.model_version} gets ready: {pods.message}"
+        )
     steps = len(seen.spec.canary.steps)
     if seen.collector.error is not None:
         return mark(
-            "Progressing", True, "CollectorUnavailable", f"Step {canary.step} of {steps} holds: the collector does not answer. Nothing is decided meanwhile."
+            "Progressing",
+            True,
+            "CollectorUnavailable",
+            f"Step {canary.step} of {steps} holds: the collector does not answer. Nothing is decided meanwhile.",
         )
     said = "; ".join(f"{item.name}: {item.verdict.value}" for item in canary.slos) or "nothing is measured yet"
-    return mark("Progressing", True, "CanaryStep", f"Step {canary.step} of {steps} at {canary.weight.desired} %: {said}.")
+    return mark(
+        "Progressing", True, "CanaryStep", f"Step {canary.step} of {steps} at {canary.weight.desired} %: {said}."
+    )
 
 
 def _slos_met(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> Mark:
@@ -93,8 +118,16 @@ def _moving(
     if isinstance(want, Waiting):
         return progress(reconciling=(want.reason, want.message))
     if want.version != status.stable.version and want.version in status.rejected:
-        last = next((item for item in status.history if item.version == want.version and item.decision is Decision.ROLLED_BACK), None)
-        return progress(stalled=("RolledBack", f"{last.message if last else 'The version was rolled back.'} Change spec to try another one."))
+        last = next(
+            (item for item in status.history if item.version == want.version and item.decision is Decision.ROLLED_BACK),
+            None,
+        )
+        return progress(
+            stalled=(
+                "RolledBack",
+                f"{last.message if last else 'The version was rolled back.'} Change spec to try another one.",
+            )
+        )
     if want.version != status.stable.version:
         return progress(reconciling=("Starting", f"Model version {want.model_version} is about to be put on trial."))
     pods: Rollout = rollout(seen.slots.get(status.stable.slot), seen.pods, version=status.stable.version)

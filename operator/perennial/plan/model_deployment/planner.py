@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
 
 from perennial.api.model_deployment import Deployed, ModelDeploymentStatus, MonitoredSLO
 from perennial.api.wire import MonitorVerdict
@@ -77,7 +76,9 @@ def _counted(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> ModelD
     if status.stable is None:
         return status
     found = rollout(seen.slots.get(status.stable.slot), seen.pods, version=status.stable.version)
-    return status.model_copy(update={"stable": status.stable.model_copy(update={"ready_replicas": found.ready_replicas})})
+    return status.model_copy(
+        update={"stable": status.stable.model_copy(update={"ready_replicas": found.ready_replicas})}
+    )
 
 
 def _championed(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> ModelDeploymentStatus:
@@ -93,7 +94,9 @@ def _monitored(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> Mode
     promised = {slo.name for slo in seen.spec.slos if slo.outcome is not None}
     if state is None:
         return status.model_copy(update={"slos": tuple(item for item in status.slos if item.name in promised)})
-    return status.model_copy(update={"slos": tuple(_monitored_slo(item) for item in state.monitoring if item.slo in promised)[:16]})
+    return status.model_copy(
+        update={"slos": tuple(_monitored_slo(item) for item in state.monitoring if item.slo in promised)[:16]}
+    )
 
 
 def _monitored_slo(verdict: MonitorVerdict) -> MonitoredSLO:
@@ -131,7 +134,12 @@ def _calls(seen: ModelDeploymentSeen) -> tuple[Call, ...]:
     """The policy is told only to a collector that answers; one that does not is told when it is back."""
     calls: list[Call] = []
     told, state = policy(seen.spec, seen.status), seen.collector.value
-    if told is not None and seen.collector.error is None and state is not None and state.policy_revision != told.revision:
+    if (
+        told is not None
+        and seen.collector.error is None
+        and state is not None
+        and state.policy_revision != told.revision
+    ):
         calls.append(PutPolicy(policy=told))
     champion = set_champion(seen.spec, seen.status)
     if champion is not None and (seen.aliased is None or seen.aliased.value is None):
@@ -150,7 +158,9 @@ def _next_look(seen: ModelDeploymentSeen, status: ModelDeploymentStatus, now: da
     looks: list[float | None] = [eligible_in(seen, now)]
     if status.canary is not None:
         looks.append(PROGRESS_SECONDS)
-        looks += _until(now, [status.canary.started_time + timedelta(seconds=seen.spec.canary.progress_deadline_seconds)])
+        looks += _until(
+            now, [status.canary.started_time + timedelta(seconds=seen.spec.canary.progress_deadline_seconds)]
+        )
     if status.previous is not None:
         left = (status.previous.scale_down_time - now).total_seconds()
         looks.append(left if left > 0 else PROGRESS_SECONDS)
@@ -160,5 +170,3 @@ def _next_look(seen: ModelDeploymentSeen, status: ModelDeploymentStatus, now: da
 
 def _until(now: datetime, moments: Iterable[datetime]) -> list[float | None]:
     return [(moment - now).total_seconds() for moment in moments if moment > now]
-
-

@@ -1,7 +1,7 @@
 """What the collector is told: a function of spec and of the status that is already written."""
 
 from perennial.api.model_deployment import SLO, ModelDeploymentSpec, ModelDeploymentStatus
-from perennial.api.wire import Arm, Canary, ErrorRate, Monitoring, Outcome, Policy, Slot, SloPolicy
+from perennial.api.wire import Arm, Canary, ErrorRate, Monitoring, Outcome, Policy, SloPolicy, Slot
 from perennial.plan.children import hashed
 
 
@@ -34,7 +34,12 @@ def policy(spec: ModelDeploymentSpec, status: ModelDeploymentStatus) -> Policy |
         false_alarm=float(spec.monitoring.false_alarm),
     )
     told = Policy(
-        revision="", stable=stable.slot, arms=arms, canary=trial, slos=tuple(_slo(slo) for slo in spec.slos), monitoring=monitoring
+        revision="",
+        stable=stable.slot,
+        arms=arms,
+        canary=trial,
+        slos=tuple(_slo(slo) for slo in spec.slos),
+        monitoring=monitoring,
     )
     return told.model_copy(update={"revision": hashed(told.model_dump(mode="json"), length=16)})
 

@@ -26,10 +26,14 @@ DRAIN = (
 
 def selector(owner: Owner, component: str, **more: str) -> dict[str, str]:
     """Return the labels that tell a child's pods from all others."""
-    return {key: value for key, value in labels(owner, component, **more).items() if key != "app.kubernetes.io/managed-by"}
+    return {
+        key: value for key, value in labels(owner, component, **more).items() if key != "app.kubernetes.io/managed-by"
+    }
 
 
-def service(name: str, owner: Owner, component: str, *, port: int, target: int, headless: bool = False, **more: str) -> dict[str, Any]:
+def service(
+    name: str, owner: Owner, component: str, *, port: int, target: int, headless: bool = False, **more: str
+) -> dict[str, Any]:
     """Return a Service. A headless one lists its pods; that of the routers also those that are not ready."""
     made = child("v1", "Service", name, owner, component, **more)
     made["spec"] = {
@@ -41,7 +45,14 @@ def service(name: str, owner: Owner, component: str, *, port: int, target: int, 
 
 
 def deployment(
-    name: str, owner: Owner, component: str, *, replicas: int, pod_spec: Mapping[str, Any], strategy: Mapping[str, Any], **more: Any
+    name: str,
+    owner: Owner,
+    component: str,
+    *,
+    replicas: int,
+    pod_spec: Mapping[str, Any],
+    strategy: Mapping[str, Any],
+    **more: Any,
 ) -> dict[str, Any]:
     """Return a Deployment. `slot` and `version` in `more` become labels, `annotations` go to the pods."""
     annotations = more.pop("annotations", None)
@@ -120,7 +131,9 @@ def desired_slot(seen: ModelDeploymentSeen, deployed: Deployed, replicas: int) -
         owner,
         "server",
         replicas=replicas,
-        pod_spec=pod(containers=[serve], init_containers=[fetch], volumes=[{"name": "model", "emptyDir": {}}], grace_seconds=60),
+        pod_spec=pod(
+            containers=[serve], init_containers=[fetch], volumes=[{"name": "model", "emptyDir": {}}], grace_seconds=60
+        ),
         strategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
         slot=deployed.slot,
         version=deployed.version,
@@ -178,7 +191,9 @@ def desired_router(seen: ModelDeploymentSeen, stable: Slot) -> tuple[dict[str, A
         service(owner.name, owner, "router", port=80, target=ROUTER_PORT),
         stats,
         *(
-            service(f"{owner.name}-{slot}", owner, "server", port=SERVER_PORT, target=SERVER_PORT, headless=True, slot=slot)
+            service(
+                f"{owner.name}-{slot}", owner, "server", port=SERVER_PORT, target=SERVER_PORT, headless=True, slot=slot
+            )
             for slot in SLOTS
         ),
     )

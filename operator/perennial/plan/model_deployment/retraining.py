@@ -42,7 +42,12 @@ def retrain(seen: ModelDeploymentSeen, want: Wanted | None, now: datetime) -> Tu
     if verdict is None or seen.spec.suspend:
         return None
     stable = seen.status.stable
-    if seen.status.canary is not None or stable is None or want is None or (want.version != stable.version and want.version not in seen.status.rejected):
+    if (
+        seen.status.canary is not None
+        or stable is None
+        or want is None
+        or (want.version != stable.version and want.version not in seen.status.rejected)
+    ):
         return None
     refusal = _refusal(known, seen.spec.retraining.guardrails, now)
     trigger = f"slo/{verdict.slo}"
@@ -64,13 +69,18 @@ def _asked(seen: ModelDeploymentSeen) -> MonitorVerdict | None:
     state, stable, retraining = heard(seen), seen.status.stable, seen.spec.retraining
     if state is None or stable is None or retraining is None:
         return None
-    failed = {item.slo: item for item in state.monitoring if item.verdict is Verdict.FAIL and item.version == stable.version}
+    failed = {
+        item.slo: item for item in state.monitoring if item.verdict is Verdict.FAIL and item.version == stable.version
+    }
     return next((failed[trigger.slo] for trigger in retraining.triggers if trigger.slo in failed), None)
 
 
 def _refusal(known: RetrainingStatus, guardrails: Guardrails, now: datetime) -> tuple[str, str] | None:
     if known.next_eligible_time is not None and now < known.next_eligible_time:
-        return "Cooldown", f"The last one started at {known.last_started_time:%Y-%m-%d %H:%M:%S}; the next may at {known.next_eligible_time:%H:%M:%S}."
+        return (
+            "Cooldown",
+            f"The last one started at {known.last_started_time:%Y-%m-%d %H:%M:%S}; the next may at {known.next_eligible_time:%H:%M:%S}.",
+        )
     today = [started for started in known.started_times if now - started < DAY]
     if len(today) >= guardrails.max_per_day:
         return "DailyLimit", f"{len(today)} were started within 24 hours, {guardrails.max_per_day} may be."
@@ -89,11 +99,15 @@ def _refused(known: RetrainingStatus, trigger: str, refusal: tuple[str, str], no
     )
 
 
-def _start(seen: ModelDeploymentSeen, known: RetrainingStatus, verdict: MonitorVerdict, trigger: str, now: datetime) -> Turn:
+def _start(
+    seen: ModelDeploymentSeen, known: RetrainingStatus, verdict: MonitorVerdict, trigger: str, now: datetime
+) -> Turn:
     number = known.started + 1
     name = f"{seen.owner.name[:36].rstrip('-')}-{hashed(seen.owner.uid, trigger, number, length=8)}"
     message = f"{verdict.message} TrainingRun {name} is started on the newest data."
-    decision = RetrainingDecision(time=now, trigger=trigger, decision="Started", reason="SLOBroken", message=message[:1024], run=name)
+    decision = RetrainingDecision(
+        time=now, trigger=trigger, decision="Started", reason="SLOBroken", message=message[:1024], run=name
+    )
     guardrails = seen.spec.retraining.guardrails if seen.spec.retraining else Guardrails()
     status = known.model_copy(
         update={
@@ -105,7 +119,9 @@ def _start(seen: ModelDeploymentSeen, known: RetrainingStatus, verdict: MonitorV
             "decisions": (decision, *known.decisions)[:KEPT],
         }
     )
-    return Turn(status=status, event=Emit(type="Normal", reason="RetrainingStarted", message=message[:1000], action="Retrain"))
+    return Turn(
+        status=status, event=Emit(type="Normal", reason="RetrainingStarted", message=message[:1000], action="Retrain")
+    )
 
 
 def _ended(seen: ModelDeploymentSeen, known: RetrainingStatus, name: str, now: datetime) -> Turn | None:
@@ -118,9 +134,18 @@ def _ended(seen: ModelDeploymentSeen, known: RetrainingStatus, name: str, now: d
         message = f"TrainingRun {name} passed its gate: model version {run.status.model_version} is put on trial."
     else:
         how, reason = "Rejected", f"{run.status.failure.class_.value}Failure" if run.status.failure else "Failed"
-        message = f"TrainingRun {name} brought nothing: {run.status.failure.message if run.status.failure else 'it failed.'}"
-    decision = RetrainingDecision(time=now, trigger=trigger, decision=how, reason=reason, message=message[:1024], run=name)
+        message = (
+            f"TrainingRun {name} brought nothing: {run.status.failure.message if run.status.failure else 'it failed.'}"
+        )
+    decision = RetrainingDecision(
+        time=now, trigger=trigger, decision=how, reason=reason, message=message[:1024], run=name
+    )
     return Turn(
         status=known.model_copy(update={"current_run": None, "decisions": (decision, *known.decisions)[:KEPT]}),
-        event=Emit(type="Normal" if how == "Passed" else "Warning", reason=f"Retraining{how}", message=message[:1000], action="Retrain"),
+        event=Emit(
+            type="Normal" if how == "Passed" else "Warning",
+            reason=f"Retraining{how}",
+            message=message[:1000],
+            action="Retrain",
+        ),
     )

@@ -39,7 +39,9 @@ def rollout(deployment: Manifest | None, pods: Sequence[Manifest], *, version: s
         and ready >= replicas
         and status.get("replicas", 0) <= status.get("updatedReplicas", 0)
     ):
-        return Rollout(ready=True, ready_replicas=ready, reason="Ready", message=f"{ready} of {replicas} pods are ready.")
+        return Rollout(
+            ready=True, ready_replicas=ready, reason="Ready", message=f"{ready} of {replicas} pods are ready."
+        )
     reason, message = _trouble(deployment, pods, version) or ("Starting", f"{ready} of {replicas} pods are ready.")
     return Rollout(ready=False, ready_replicas=ready, reason=reason, message=message)
 

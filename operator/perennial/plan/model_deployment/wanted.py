@@ -38,12 +38,16 @@ def wanted(seen: ModelDeploymentSeen) -> Wanted | Waiting:
     registry = seen.registry.value
     if registry is None:
         why = seen.registry.error or "it has not answered yet."
-        return Waiting(reason="RegistryUnavailable", message=f"MLflow can't say what model {model.name} is: {why} It is asked again.")
+        return Waiting(
+            reason="RegistryUnavailable",
+            message=f"MLflow can't say what model {model.name} is: {why} It is asked again.",
+        )
     version = model.version or registry.aliases.get(model.alias or "")
     if not registry.exists or version is None or version not in registry.versions:
         what = f"version {model.version}" if model.version else f"alias {model.alias}"
         return Waiting(
-            reason="ModelNotFound", message=f"MLflow has no {what} of model {model.name}: register it, or fix spec.model. It is looked for again."
+            reason="ModelNotFound",
+            message=f"MLflow has no {what} of model {model.name}: register it, or fix spec.model. It is looked for again.",
         )
     return _version(seen, version, registry.versions[version].digest)
 
@@ -56,10 +60,14 @@ def _from_retraining(seen: ModelDeploymentSeen) -> Wanted | Waiting:
     }
     if seen.status.stable is not None:
         offers[seen.status.stable.model_version] = seen.status.stable.digest
-    candidates = [_version(seen, version, digest) for version, digest in sorted(offers.items(), key=lambda item: int(item[0]))]
+    candidates = [
+        _version(seen, version, digest) for version, digest in sorted(offers.items(), key=lambda item: int(item[0]))
+    ]
     serving = seen.status.stable.model_version if seen.status.stable else None
     accepted = [
-        candidate for candidate in candidates if candidate.model_version == serving or candidate.version not in seen.status.rejected
+        candidate
+        for candidate in candidates
+        if candidate.model_version == serving or candidate.version not in seen.status.rejected
     ]
     newer = [candidate for candidate in accepted if serving is None or int(candidate.model_version) >= int(serving)]
     if newer:

@@ -38,7 +38,12 @@ def overall(gate: Gate, results: Sequence[GateResult]) -> Verdict:
 def _judge_metric(metric: GateMetric, measured: Mapping[str, Any] | None) -> GateResult:
     name = metric.name.value
     if measured is None or not measured["total"]:
-        return GateResult(metric=name, verdict=Verdict.NO_DATA, message="No held-out row counts for this rate: hold out more.", samples=0)
+        return GateResult(
+            metric=name,
+            verdict=Verdict.NO_DATA,
+            message="No held-out row counts for this rate: hold out more.",
+            samples=0,
+        )
     total, bad = measured["total"], measured["candidateBad"]
     rate = proportion_interval(total, bad)
     known = GateResult(
@@ -57,13 +62,23 @@ def _judge_metric(metric: GateMetric, measured: Mapping[str, Any] | None) -> Gat
         if not judged:
             judged.append((Verdict.PASS, f"There is no champion to compare with; {name} is {bad / total:.3f}."))
     elif metric.max_regression is not None:
-        worse = paired_difference(total, bad, measured["baselineBad"], measured["onlyCandidateBad"], measured["onlyBaselineBad"])
+        worse = paired_difference(
+            total, bad, measured["baselineBad"], measured["onlyCandidateBad"], measured["onlyBaselineBad"]
+        )
         champion = measured["baselineBad"] / total
         known = known.model_copy(
             update={"baseline": decimal(champion), "low": decimal(worse.low), "high": decimal(worse.high)}
         )
-        judged.append(_within(f"{name} {bad / total:.3f} against the champion's {champion:.3f}: {worse.estimate:+.3f}", worse, float(metric.max_regression)))
-    verdict = next((item for item in (Verdict.FAIL, Verdict.UNDECIDED) if any(said[0] is item for said in judged)), Verdict.PASS)
+        judged.append(
+            _within(
+                f"{name} {bad / total:.3f} against the champion's {champion:.3f}: {worse.estimate:+.3f}",
+                worse,
+                float(metric.max_regression),
+            )
+        )
+    verdict = next(
+        (item for item in (Verdict.FAIL, Verdict.UNDECIDED) if any(said[0] is item for said in judged)), Verdict.PASS
+    )
     return known.model_copy(update={"verdict": verdict, "message": " ".join(said[1] for said in judged)[:512]})
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from perennial.api.dataset import DatasetSpec, DatasetStatus
 from perennial.api.training_run import TerminalState, TrainingRunSpec, TrainingRunStatus
@@ -78,7 +79,7 @@ def finish_run(status: TrainingRunStatus) -> FinishRun | None:
     """Return the call that ends the MLflow run as the TrainingRun ended; None if there is nothing (left) to end."""
     if status.mlflow is None or status.terminal_state is None or status.mlflow.state != "RUNNING":
         return None
-    ended = "FINISHED" if status.terminal_state is TerminalState.SUCCEEDED else "FAILED"
+    ended: Literal["FINISHED", "FAILED"] = "FINISHED" if status.terminal_state is TerminalState.SUCCEEDED else "FAILED"
     return FinishRun(run_id=status.mlflow.run_id, status=ended)
 
 
@@ -101,7 +102,8 @@ def observe(
         spec=spec,
         status=status,
         dataset=DatasetFound(
-            spec=DatasetSpec.model_validate(dataset["spec"]), status=DatasetStatus.model_validate(dataset.get("status", {}))
+            spec=DatasetSpec.model_validate(dataset["spec"]),
+            status=DatasetStatus.model_validate(dataset.get("status", {})),
         )
         if dataset
         else None,

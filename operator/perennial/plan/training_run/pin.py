@@ -25,7 +25,10 @@ def pin(spec: TrainingRunSpec, dataset: DatasetFound | None) -> PinnedDataset | 
     """
     name = spec.dataset_ref.name
     if dataset is None:
-        return Unpinned(reason="DatasetNotFound", message=f"There is no Dataset {name} in this namespace: create it, or fix spec.datasetRef.")
+        return Unpinned(
+            reason="DatasetNotFound",
+            message=f"There is no Dataset {name} in this namespace: create it, or fix spec.datasetRef.",
+        )
     version = _version(spec, dataset)
     if isinstance(version, Unpinned):
         return version
@@ -40,7 +43,8 @@ def pin(spec: TrainingRunSpec, dataset: DatasetFound | None) -> PinnedDataset | 
         return pinned
     if schema.time is None or version.from_ is None or version.to is None:
         return Unpinned(
-            reason="NoEventTime", message=f"spec.window goes by event time, but Dataset {name} has no spec.schema.time: name the column there."
+            reason="NoEventTime",
+            message=f"spec.window goes by event time, but Dataset {name} has no spec.schema.time: name the column there.",
         )
     newest = version.to + timedelta(seconds=1)
     begin, end = version.from_, newest

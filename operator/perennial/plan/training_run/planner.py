@@ -20,7 +20,14 @@ from perennial.plan.actions import Apply, Call, Emit, Plan
 from perennial.plan.conditions import Mark, mark, progress, settle
 from perennial.plan.jobs import JobOutcome, JobPhase, job_outcome
 from perennial.plan.training_run.gate import judge, overall
-from perennial.plan.training_run.observe import TrainingRunSeen, ensure_run, evaluation_name, finish_run, register_version, training_name
+from perennial.plan.training_run.observe import (
+    TrainingRunSeen,
+    ensure_run,
+    evaluation_name,
+    finish_run,
+    register_version,
+    training_name,
+)
 from perennial.plan.training_run.pin import Unpinned, pin
 from perennial.plan.training_run.resources import desired_evaluation, desired_training
 
@@ -69,7 +76,12 @@ def _unpinned(seen: TrainingRunSeen, now: datetime) -> Plan | None:
         return _hold(seen, now, pinned.reason, pinned.message)
     status = seen.status.model_copy(update={"dataset": pinned, "start_time": now})
     return _going(
-        seen, now, status, "Pinned", f"Pinned to {pinned.digest[:19]}…; the MLflow run is made.", calls=(ensure_run(seen.owner, seen.spec),)
+        seen,
+        now,
+        status,
+        "Pinned",
+        f"Pinned to {pinned.digest[:19]}…; the MLflow run is made.",
+        calls=(ensure_run(seen.owner, seen.spec),),
     )
 
 
@@ -80,7 +92,13 @@ def _without_run(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     if seen.run is None:
         return Plan(calls=(call,))
     if seen.run.value is None:
-        return _hold(seen, now, "RegistryUnavailable", f"MLflow can't make the run: {seen.run.error} It is tried again.", calls=(call,))
+        return _hold(
+            seen,
+            now,
+            "RegistryUnavailable",
+            f"MLflow can't make the run: {seen.run.error} It is tried again.",
+            calls=(call,),
+        )
     run = MLflowRun(experiment_id=seen.run.value["experimentId"], run_id=seen.run.value["runId"])
     status = seen.status.model_copy(update={"mlflow": run})
     return _going(seen, now, status, "Training", "The training Job is started.")
@@ -95,12 +113,24 @@ def _in_training(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     if outcome.phase in UNDER_WAY:
         applies = (Apply(manifest=desired_training(seen, data, run)),)
         stuck = outcome.phase is JobPhase.WAITING and outcome.reason != "PodPending"
-        running = mark("Running", outcome.phase is JobPhase.RUNNING, outcome.reason or "Starting", outcome.message or "The Job is started.")
+        running = mark(
+            "Running",
+            outcome.phase is JobPhase.RUNNING,
+            outcome.reason or "Starting",
+            outcome.message or "The Job is started.",
+        )
         reason, message = (outcome.reason, outcome.message) if stuck else ("Training", "The training Job runs.")
         return _going(seen, now, seen.status, reason, message, running=running, applies=applies)
     ended = seen.status.model_copy(update={"training": JobState(name=name, finished_time=now)})
     if outcome.phase is JobPhase.FAILED:
-        return _failed(seen, now, ended, _class_of(outcome), outcome.exit_code, f"Training failed ({outcome.reason}): {outcome.error()}{_advice(outcome)}")
+        return _failed(
+            seen,
+            now,
+            ended,
+            _class_of(outcome),
+            outcome.exit_code,
+            f"Training failed ({outcome.reason}): {outcome.error()}{_advice(outcome)}",
+        )
     return _going(seen, now, ended, "Trained", "Training is complete; the model is evaluated next.")
 
 
@@ -108,16 +138,24 @@ def _without_baseline(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     if seen.spec.gate is None or seen.status.gate is not None:
         return None
     if seen.spec.gate.baseline.value == "None":
-        return _going(seen, now, seen.status.model_copy(update={"gate": GateStatus()}), "Evaluating", "The model is evaluated.")
+        return _going(
+            seen, now, seen.status.model_copy(update={"gate": GateStatus()}), "Evaluating", "The model is evaluated."
+        )
     model = seen.registry.value
     if seen.registry.error is not None or model is None:
         why = seen.registry.error or "it has not answered yet."
-        return _hold(seen, now, "RegistryUnavailable", f"The champion to compare with is not known: {why} It is asked again.")
+        return _hold(
+            seen, now, "RegistryUnavailable", f"The champion to compare with is not known: {why} It is asked again."
+        )
     version = model.aliases.get(CHAMPION)
     known = model.versions.get(version) if version else None
     baseline = GateBaseline(version=version, digest=known.digest if known else None) if version else None
     status = seen.status.model_copy(update={"gate": GateStatus(baseline=baseline)})
-    against = f"compared with the champion, version {version}" if version else "evaluated; there is no champion to compare with"
+    against = (
+        f"compared with the champion, version {version}"
+        if version
+        else "evaluated; there is no champion to compare with"
+    )
     return _going(seen, now, status, "Evaluating", f"The model is {against}.")
 
 
@@ -130,12 +168,16 @@ def _in_evaluation(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     if outcome.phase in UNDER_WAY:
         applies = (Apply(manifest=desired_evaluation(seen, data, run, baseline)),)
         stuck = outcome.phase is JobPhase.WAITING and outcome.reason != "PodPending"
-        reason, message = (outcome.reason, outcome.message) if stuck else ("Evaluating", "The model is evaluated on held-out rows.")
+        reason, message = (
+            (outcome.reason, outcome.message) if stuck else ("Evaluating", "The model is evaluated on held-out rows.")
+        )
         return _going(seen, now, seen.status, reason, message, applies=applies)
     result = outcome.result() if outcome.phase is JobPhase.COMPLETE else None
     if outcome.phase is JobPhase.COMPLETE and outcome.output is None and _may_still_arrive(seen.evaluation, now):
         return Plan(requeue_after=1)
-    ended = seen.status.model_copy(update={"evaluation": JobState(name=evaluation_name(seen.owner.name), finished_time=now)})
+    ended = seen.status.model_copy(
+        update={"evaluation": JobState(name=evaluation_name(seen.owner.name), finished_time=now)}
+    )
     if result is None or "digest" not in result:
         class_ = FailureClass.LOST if outcome.phase is JobPhase.COMPLETE else _class_of(outcome)
         what = outcome.error() or "the Job left no result"
@@ -144,9 +186,18 @@ def _in_evaluation(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     return _judged(seen, now, ended, result["results"])
 
 
-def _judged(seen: TrainingRunSeen, now: datetime, status: TrainingRunStatus, measured: Sequence[Mapping[str, Any]]) -> Plan:
+def _judged(
+    seen: TrainingRunSeen, now: datetime, status: TrainingRunStatus, measured: Sequence[Mapping[str, Any]]
+) -> Plan:
     if seen.spec.gate is None:
-        return _going(seen, now, status, "Registering", "There is no gate; the model is registered.", calls=_register(seen, status))
+        return _going(
+            seen,
+            now,
+            status,
+            "Registering",
+            "There is no gate; the model is registered.",
+            calls=_register(seen, status),
+        )
     results = judge(seen.spec.gate, measured)
     verdict = overall(seen.spec.gate, results)
     baseline = status.gate.baseline if status.gate else None
@@ -155,7 +206,13 @@ def _judged(seen: TrainingRunSeen, now: datetime, status: TrainingRunStatus, mea
     if verdict is Verdict.PASS:
         event = Emit(type="Normal", reason="GatePassed", message=told[:1000], action="Judge")
         return _going(
-            seen, now, status, "Registering", "The gate passed; the model is registered.", calls=_register(seen, status), events=(event,)
+            seen,
+            now,
+            status,
+            "Registering",
+            "The gate passed; the model is registered.",
+            calls=_register(seen, status),
+            events=(event,),
         )
     reason = "GateRejected" if verdict is Verdict.FAIL else "GateUndecided"
     return _failed(seen, now, status, FailureClass.GATE, None, told, reason=reason)
@@ -172,7 +229,11 @@ def _registering(seen: TrainingRunSeen, now: datetime) -> Plan:
         return Plan(calls=calls)
     if seen.registered.value is None:
         return _hold(
-            seen, now, "RegistryUnavailable", f"MLflow can't register the version: {seen.registered.error} It is tried again.", calls=calls
+            seen,
+            now,
+            "RegistryUnavailable",
+            f"MLflow can't register the version: {seen.registered.error} It is tried again.",
+            calls=calls,
         )
     version = seen.registered.value["version"]
     message = f"Version {version} of {seen.spec.model.name} is registered."
@@ -191,7 +252,9 @@ def _class_of(outcome: JobOutcome) -> FailureClass:
         return FailureClass.OUT_OF_MEMORY
     if outcome.reason == "DeadlineExceeded":
         return FailureClass.DEADLINE
-    return {64: FailureClass.SPEC, 65: FailureClass.DATA, None: FailureClass.LOST}.get(outcome.exit_code, FailureClass.APP)
+    return {64: FailureClass.SPEC, 65: FailureClass.DATA, None: FailureClass.LOST}.get(
+        outcome.exit_code, FailureClass.APP
+    )
 
 
 def _advice(outcome: JobOutcome) -> str:
@@ -225,7 +288,11 @@ def _failed(
             "failure": Failure(class_=class_, exit_code=exit_code, message=message[:2048]),
         }
     )
-    marks = (mark("Succeeded", False, reason, message[:2048]), *_stages(failed), *progress(stalled=(reason, "The run has failed; create another one.")))
+    marks = (
+        mark("Succeeded", False, reason, message[:2048]),
+        *_stages(failed),
+        *progress(stalled=(reason, "The run has failed; create another one.")),
+    )
     return Plan(
         status=_settled(seen, now, failed, marks),
         events=(Emit(type="Warning", reason=reason, message=message[:1000], action="Judge"),),
@@ -254,7 +321,9 @@ def _going(
         *_stages(status, running),
         *progress(reconciling=(reason, message)),
     )
-    return Plan(applies=tuple(applies), calls=tuple(calls), status=_settled(seen, now, status, marks), events=tuple(events))
+    return Plan(
+        applies=tuple(applies), calls=tuple(calls), status=_settled(seen, now, status, marks), events=tuple(events)
+    )
 
 
 def _stages(status: TrainingRunStatus, running: Mark | None = None) -> tuple[Mark, ...]:

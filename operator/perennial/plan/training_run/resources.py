@@ -84,7 +84,10 @@ def desired_evaluation(
 ) -> dict[str, Any]:
     """Return the Job that takes the model's digest and compares it with the champion on the held-out rows."""
     metrics = seen.spec.gate.metrics if seen.spec.gate else ()
-    what = {"target": data.target, "metrics": [{"metric": item.name.value, "threshold": float(item.threshold)} for item in metrics]}
+    what = {
+        "target": data.target,
+        "metrics": [{"metric": item.name.value, "threshold": float(item.threshold)} for item in metrics],
+    }
     held_out: Sequence[str] = ["--data", DATA] if metrics else []
     champion: list[str] = []
     if baseline is not None:
