@@ -92,9 +92,9 @@ class Plan:
     """One reconciliation's whole effect.
 
     Children first, then calls, then `/status` (only if it differs from what was observed), then Events; deletions last,
-    so that nothing is deleted whose outcome is not yet recorded. An effect that fails has the key tried again with
-    back-off. A failed child or status stops what follows; a failed call does not stop the status, which is how an outage
-    gets told (`Results` hands its error to the next plan), but it does stop the deletions.
+    so that nothing is deleted whose outcome is not yet recorded. An effect that fails stops what follows it, and the key
+    is tried again with back-off. A call that failed has its error in `Results` for a while: the next plan tells it in
+    status and does not make the call, the one after that makes it again.
     """
 
     applies: tuple[Apply, ...] = ()

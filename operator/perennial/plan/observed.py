@@ -47,14 +47,14 @@ class CallResult:
 
 
 class Results(Protocol):
-    """What the calls of an object's latest plan brought. A call that the latest plan did not make has no result.
+    """What calls brought, until a plan that does not repeat them has been carried out: that plan recorded them.
 
-    So a result is there for exactly the one next plan, which records it in status; if that is lost, the call is made
-    again, which is harmless, since every call is idempotent.
+    A planner makes a call that has no result; records a success in status; tells of an error (which goes by itself, so
+    that the call is made again). What is lost on the way is made again: every call is idempotent.
     """
 
     def result(self, call: Call) -> CallResult | None:
-        """Return the outcome of an equal call of the latest plan, or None."""
+        """Return the outcome of an equal call, or None."""
         ...
 
 

@@ -111,9 +111,7 @@ def _found_nothing(seen: DatasetSeen, outcome: JobOutcome) -> _Found:
     reason = "SourceUnreadable" if outcome.exit_code == 65 else "CheckFailed"
     message = f"The source {seen.spec.source.uri} could not be checked: {outcome.error() or 'the check left no result'}. It is tried again."
     known = condition(seen.status.conditions, "Valid")
-    valid = (
-        repeat(known) if known else mark("Valid", "Unknown", reason, message)
-    )
+    valid = repeat(known) if known else mark("Valid", "Unknown", reason, message)
     before = condition(seen.status.conditions, "Fetched")
     news = before is None or before.message != message
     return _Found(

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
 from perennial.api.training_run import TrainingRunStatus
 from perennial.api.wire import Slot, State
-from perennial.plan.actions import Manifest, SetAlias
+from perennial.plan.actions import Manifest, PutPolicy, SetAlias
 from perennial.plan.children import Owner
+from perennial.plan.model_deployment.policy import policy
 from perennial.plan.observed import Cache, CallResult, Fact, Facts, PlanSettings, RegisteredModel, Results, owner_of
 
 CHAMPION = "champion"
@@ -38,6 +39,7 @@ class ModelDeploymentSeen:
     collector: Fact[State] = Fact()
     registry: Fact[RegisteredModel] = Fact()
     aliased: CallResult | None = None
+    told: CallResult | None = None
     settings: PlanSettings
 
 
@@ -60,7 +62,7 @@ def observe(
     spec = ModelDeploymentSpec.model_validate(seen["spec"])
     status = ModelDeploymentStatus.model_validate(seen.get("status", {}))
     deployments = {item["metadata"]["name"]: item for item in cache.children(owner.uid, "Deployment")}
-    champion = set_champion(spec, status)
+    champion, will = set_champion(spec, status), policy(spec, status)
     asks_registry = spec.model.from_retraining is None
     return ModelDeploymentSeen(
         owner=owner,
@@ -79,6 +81,7 @@ def observe(
         collector=facts.collector(namespace, name),
         registry=facts.model(spec.model.name, spec.model.version) if asks_registry else Fact(),
         aliased=results.result(champion) if champion else None,
+        told=results.result(PutPolicy(policy=will)) if will else None,
         settings=settings,
     )
 

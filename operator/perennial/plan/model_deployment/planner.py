@@ -133,16 +133,12 @@ def _children(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> tuple
 def _calls(seen: ModelDeploymentSeen) -> tuple[Call, ...]:
     """The policy is told only to a collector that answers; one that does not is told when it is back."""
     calls: list[Call] = []
-    told, state = policy(seen.spec, seen.status), seen.collector.value
-    if (
-        told is not None
-        and seen.collector.error is None
-        and state is not None
-        and state.policy_revision != told.revision
-    ):
-        calls.append(PutPolicy(policy=told))
+    will, state = policy(seen.spec, seen.status), seen.collector.value
+    reachable = state if seen.collector.error is None else None
+    if will is not None and reachable is not None and reachable.policy_revision != will.revision and seen.told is None:
+        calls.append(PutPolicy(policy=will))
     champion = set_champion(seen.spec, seen.status)
-    if champion is not None and (seen.aliased is None or seen.aliased.value is None):
+    if champion is not None and seen.aliased is None:
         calls.append(champion)
     return tuple(calls)
 

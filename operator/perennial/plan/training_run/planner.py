@@ -16,7 +16,7 @@ from perennial.api.training_run import (
     TrainingRunStatus,
 )
 from perennial.api.wire import Verdict
-from perennial.plan.actions import Apply, Call, Emit, Plan
+from perennial.plan.actions import Apply, Emit, Plan
 from perennial.plan.conditions import Mark, mark, progress, settle
 from perennial.plan.jobs import JobOutcome, JobPhase, job_outcome
 from perennial.plan.training_run.gate import judge, overall
@@ -62,10 +62,12 @@ def _ended(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     finish = finish_run(seen.status)
     if finish is None or seen.status.mlflow is None:
         return Plan()
-    if seen.finished is not None and seen.finished.error is None:
-        closed = seen.status.mlflow.model_copy(update={"state": finish.status})
-        return Plan(status=seen.status.model_copy(update={"mlflow": closed}).json_data())
-    return Plan(calls=(finish,))
+    if seen.finished is None:
+        return Plan(calls=(finish,))
+    if seen.finished.value is None:
+        return Plan()
+    closed = seen.status.mlflow.model_copy(update={"state": finish.status})
+    return Plan(status=seen.status.model_copy(update={"mlflow": closed}).json_data())
 
 
 def _unpinned(seen: TrainingRunSeen, now: datetime) -> Plan | None:
@@ -75,29 +77,17 @@ def _unpinned(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     if isinstance(pinned, Unpinned):
         return _hold(seen, now, pinned.reason, pinned.message)
     status = seen.status.model_copy(update={"dataset": pinned, "start_time": now})
-    return _going(
-        seen,
-        now,
-        status,
-        "Pinned",
-        f"Pinned to {pinned.digest[:19]}…; the MLflow run is made.",
-        calls=(ensure_run(seen.owner, seen.spec),),
-    )
+    return _going(seen, now, status, "Pinned", f"Pinned to {pinned.digest[:19]}…; the MLflow run is made.")
 
 
 def _without_run(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     if seen.status.mlflow is not None:
         return None
-    call = ensure_run(seen.owner, seen.spec)
     if seen.run is None:
-        return Plan(calls=(call,))
+        return Plan(calls=(ensure_run(seen.owner, seen.spec),))
     if seen.run.value is None:
         return _hold(
-            seen,
-            now,
-            "RegistryUnavailable",
-            f"MLflow can't make the run: {seen.run.error} It is tried again.",
-            calls=(call,),
+            seen, now, "RegistryUnavailable", f"MLflow can't make the run: {seen.run.error} It is tried again."
         )
     run = MLflowRun(experiment_id=seen.run.value["experimentId"], run_id=seen.run.value["runId"])
     status = seen.status.model_copy(update={"mlflow": run})
@@ -190,14 +180,7 @@ def _judged(
     seen: TrainingRunSeen, now: datetime, status: TrainingRunStatus, measured: Sequence[Mapping[str, Any]]
 ) -> Plan:
     if seen.spec.gate is None:
-        return _going(
-            seen,
-            now,
-            status,
-            "Registering",
-            "There is no gate; the model is registered.",
-            calls=_register(seen, status),
-        )
+        return _going(seen, now, status, "Registering", "There is no gate; the model is registered.")
     results = judge(seen.spec.gate, measured)
     verdict = overall(seen.spec.gate, results)
     baseline = status.gate.baseline if status.gate else None
@@ -205,36 +188,18 @@ def _judged(
     told = " ".join(result.message for result in results)
     if verdict is Verdict.PASS:
         event = Emit(type="Normal", reason="GatePassed", message=told[:1000], action="Judge")
-        return _going(
-            seen,
-            now,
-            status,
-            "Registering",
-            "The gate passed; the model is registered.",
-            calls=_register(seen, status),
-            events=(event,),
-        )
+        return _going(seen, now, status, "Registering", "The gate passed; the model is registered.", events=(event,))
     reason = "GateRejected" if verdict is Verdict.FAIL else "GateUndecided"
     return _failed(seen, now, status, FailureClass.GATE, None, told, reason=reason)
 
 
-def _register(seen: TrainingRunSeen, status: TrainingRunStatus) -> tuple[Call, ...]:
-    call = register_version(seen.owner, seen.spec, status)
-    return (call,) if call else ()
-
-
 def _registering(seen: TrainingRunSeen, now: datetime) -> Plan:
-    calls = _register(seen, seen.status)
-    if seen.registered is None:
-        return Plan(calls=calls)
+    call = register_version(seen.owner, seen.spec, seen.status)
+    if seen.registered is None or call is None:
+        return Plan(calls=(call,) if call else ())
     if seen.registered.value is None:
-        return _hold(
-            seen,
-            now,
-            "RegistryUnavailable",
-            f"MLflow can't register the version: {seen.registered.error} It is tried again.",
-            calls=calls,
-        )
+        why = f"MLflow can't register the version: {seen.registered.error} It is tried again."
+        return _hold(seen, now, "RegistryUnavailable", why)
     version = seen.registered.value["version"]
     message = f"Version {version} of {seen.spec.model.name} is registered."
     status = seen.status.model_copy(
@@ -299,9 +264,9 @@ def _failed(
     )
 
 
-def _hold(seen: TrainingRunSeen, now: datetime, reason: str, message: str, *, calls: Iterable[Call] = ()) -> Plan:
+def _hold(seen: TrainingRunSeen, now: datetime, reason: str, message: str) -> Plan:
     """What is missing may come any time: say what, keep what is known."""
-    return _going(seen, now, seen.status, reason, message, calls=calls)
+    return _going(seen, now, seen.status, reason, message)
 
 
 def _going(
@@ -313,7 +278,6 @@ def _going(
     *,
     running: Mark | None = None,
     applies: Iterable[Apply] = (),
-    calls: Iterable[Call] = (),
     events: Iterable[Emit] = (),
 ) -> Plan:
     marks = (
@@ -321,9 +285,7 @@ def _going(
         *_stages(status, running),
         *progress(reconciling=(reason, message)),
     )
-    return Plan(
-        applies=tuple(applies), calls=tuple(calls), status=_settled(seen, now, status, marks), events=tuple(events)
-    )
+    return Plan(applies=tuple(applies), status=_settled(seen, now, status, marks), events=tuple(events))
 
 
 def _stages(status: TrainingRunStatus, running: Mark | None = None) -> tuple[Mark, ...]:
