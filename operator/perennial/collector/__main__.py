@@ -1,0 +1,131 @@
+"""`python3 -m perennial.collector`: the collector of one ModelDeployment."""
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from perennial.collector.api import application
+from perennial.collector.database import Database
+from perennial.collector.router_stats import Routers
+from perennial.collector.rtds import WeightServer
+from perennial.collector.service import Collector
+
+log = logging.getLogger("perennial.collector")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT. Returns the exit code."""
+    options = _parser().parse_args(arguments)
+    _log_json()
+    try:
+        asyncio.run(_run(options))
+    except (ValueError, OSError) as error:
+        print(f"perennial.collector: {error}", file=sys.stderr)  # noqa: T201 - its last words, to a person
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="perennial.collector", description=__doc__)
+    parser.add_argument("--database", type=Path, required=True, help="SQLite file; made if absent")
+    parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: all)")  # noqa: S104
+    parser.add_argument("--port", type=int, default=9900, help="port to listen on; 0: any")
+    parser.add_argument(
+        "--routers",
+        type=_host_and_port,
+        required=True,
+        action="append",
+        help="HOST:PORT of the routers' statistics; every IPv4 address of the name is one (may be repeated)",
+    )
+    parser.add_argument("--tick-seconds", type=_positive, default=1.0, help="time between two looks at the routers")
+    return parser
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise argparse.ArgumentTypeError("must be HOST:PORT")
+    return host, int(port)
+
+
+def _positive(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= 3600:  # noqa: PLR2004
+        raise argparse.ArgumentTypeError("must be a number of seconds above 0, at most 3600")
+    return seconds
+
+
+async def _run(options: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    database = Database(options.database)
+    await database.open()
+    async with aiohttp.ClientSession() as session:
+        collector = Collector(database, Routers(options.routers, session), WeightServer())
+        await collector.start()
+        runner = web.AppRunner(application(collector), access_log=None, shutdown_timeout=2.0)
+        await runner.setup()
+        site = web.TCPSite(runner, options.host, options.port)
+        await site.start()
+        log.info("listening", extra={"address": _address(site)})
+        ticking = asyncio.create_task(_tick_for_ever(collector, options.tick_seconds))
+        try:
+            await stop.wait()
+        finally:
+            ticking.cancel()
+            await asyncio.gather(ticking, return_exceptions=True)
+            await runner.cleanup()
+            await database.close()
+
+
+async def _tick_for_ever(collector: Collector, seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while True:
+        try:
+            await collector.tick()
+        except Exception:
+            # The next tick counts what this one did not: nothing is lost by going on.
+            log.exception("tick failed")
+        due = max(due + seconds, loop.time())
+        await asyncio.sleep(due - loop.time())
+
+
+def _address(site: web.TCPSite) -> str:
+    server = getattr(site, "_server", None)
+    sockets = getattr(server, "sockets", ())
+    return ", ".join("{}:{}".format(*socket.getsockname()[:2]) for socket in sockets)
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, event, and the fields that were given with it."""
+
+    _usual = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {k: v for k, v in vars(record).items() if k not in self._usual}
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": time, "level": record.levelname.lower(), "event": record.getMessage(), **fields}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def _log_json() -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_JsonFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

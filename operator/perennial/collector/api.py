@@ -1,0 +1,103 @@
+"""The collector's HTTP interface. Bad input is 400 with one sentence and changes nothing; large bodies are 413."""
+
+from collections.abc import Awaitable, Callable
+from sqlite3 import Error as DatabaseError
+from time import time
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from perennial.api.wire import Policy, State, Wire
+from perennial.collector.bodies import BadInputError, read_labels, read_predictions
+from perennial.collector.metrics import exposition
+from perennial.collector.service import Collector
+
+MOST_BYTES = 4 * 1024 * 1024
+MOST_WAIT_SECONDS = 60.0
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def application(collector: Collector) -> web.Application:
+    """Return the web application of a collector that was started."""
+    api = _Api(collector)
+    app = web.Application(client_max_size=MOST_BYTES, middlewares=[_errors])
+    app.add_routes(
+        [
+            web.put("/v1/policy", api.put_policy),
+            web.get("/v1/state", api.get_state),
+            web.post("/v1/predictions", api.post_predictions),
+            web.post("/v1/labels", api.post_labels),
+            web.post("/v3/discovery:runtime", collector.weights.poll),
+            web.get("/metrics", api.metrics),
+            web.get("/healthz", api.health),
+            web.get("/readyz", api.health),
+        ]
+    )
+
+    async def release(_: web.Application) -> None:
+        collector.close()
+
+    app.on_shutdown.append(release)
+    return app
+
+
+class _Api:
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    async def put_policy(self, request: web.Request) -> web.Response:
+        try:
+            policy = Policy.model_validate_json(await request.read())
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(str(part) for part in first["loc"]) or "the body"
+            raise BadInputError(f"{field}: {first['msg']}") from error
+        return _json(await self._collector.put_policy(policy))
+
+    async def get_state(self, request: web.Request) -> web.Response:
+        after = request.query.get("after")
+        state: State = await self._collector.state(after, _wait(request))
+        return _json(state)
+
+    async def post_predictions(self, request: web.Request) -> web.Response:
+        version, model_version, predictions = read_predictions(await request.read(), time())
+        await self._collector.record_predictions(version, model_version, predictions)
+        return web.json_response({"accepted": len(predictions)})
+
+    async def post_labels(self, request: web.Request) -> web.Response:
+        return _json(await self._collector.record_labels(read_labels(await request.read())))
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=exposition(self._collector), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    async def health(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+
+def _wait(request: web.Request) -> float:
+    text = request.query.get("wait", "0")
+    try:
+        wait = float(text)
+    except ValueError:
+        wait = -1.0
+    if not 0 <= wait <= MOST_WAIT_SECONDS:
+        raise BadInputError(f"wait: must be a number of seconds from 0 to {MOST_WAIT_SECONDS:g}")
+    return wait
+
+
+def _json(message: Wire) -> web.Response:
+    return web.Response(text=message.model_dump_json(), content_type="application/json")
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except BadInputError as error:
+        return web.json_response({"error": str(error)}, status=400)
+    except web.HTTPRequestEntityTooLarge:
+        return web.json_response({"error": f"the body: must have at most {MOST_BYTES:,} bytes"}, status=413)
+    except DatabaseError as error:
+        # A full or broken disk: nothing was acknowledged, trying again later is right.
+        return web.json_response({"error": f"the database refused: {error}"}, status=503)

@@ -1,0 +1,53 @@
+"""The canary on trial: evidence of each promise, folded tick by tick, and the decision to brake."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Self
+
+from perennial.api.wire import Brake, Canary, Policy, Role, SloPolicy, SloVerdict, Verdict
+from perennial.stats.evidence import Evidence, Promise, Tick, Ticks
+from perennial.stats.judge import judge_evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A canary with the evidence on its promises: a function of its ticks, kept to spare recomputing it each second."""
+
+    canary: Canary
+    slos: tuple[SloPolicy, ...]
+    promises: tuple[Promise, ...]
+    evidence: tuple[Evidence, ...]
+
+    @classmethod
+    def of(cls, policy: Policy, canary: Canary, ticks: Ticks) -> Self:
+        """Begin, or begin again after a restart, from all ticks of the canary."""
+        slos = tuple(slo for slo in policy.slos if slo.error_rate is not None)
+        promises = tuple(Promise.of(slo.error_rate) for slo in slos if slo.error_rate is not None)
+        return cls(canary, slos, promises, tuple(Evidence.none(promise) for promise in promises)).after(ticks)
+
+    def after(self, ticks: Ticks) -> Self:
+        """Return the trial with further ticks taken into account."""
+        evidence = tuple(
+            before.fold(promise, self.canary.step, ticks)
+            for before, promise in zip(self.evidence, self.promises, strict=True)
+        )
+        return replace(self, evidence=evidence)
+
+    def after_tick(self, tick: Tick) -> Self:
+        """Return the trial with one more tick taken into account."""
+        return self.after(Ticks.of([tick]))
+
+    def verdicts(self, now: datetime) -> tuple[SloVerdict, ...]:
+        """Return the verdict on each error-rate SLO, in the policy's order."""
+        critical = sum(slo.role is Role.CRITICAL for slo in self.slos)
+        return tuple(
+            judge_evidence(slo, self.canary, evidence, now, critical)
+            for slo, evidence in zip(self.slos, self.evidence, strict=True)
+        )
+
+    def brake(self, now: datetime) -> Brake | None:
+        """Return the brake if a Critical promise is shown to be broken."""
+        for verdict in self.verdicts(now):
+            if verdict.role is Role.CRITICAL and verdict.verdict is Verdict.FAIL:
+                return Brake(canary_id=self.canary.id, time=now, verdict=verdict)
+        return None

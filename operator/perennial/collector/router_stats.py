@@ -1,0 +1,156 @@
+"""Requests that the routers have answered, per slot, from the counters each Envoy shows on its statistics port.
+
+The total is derived from the classes of the responses, because a scrape is no atomic snapshot. Bad are the 5xx, among
+them Envoy's own: timeouts (504), refused and lost connections (503). Counters become deltas here; a router that started
+again counts from 0.
+"""
+
+import asyncio
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import time
+from typing import Self
+from urllib.parse import quote
+
+import aiohttp
+
+FILTER = r"^(cluster\.(a|b)\.upstream_rq_[1-5]xx|server\.uptime)$"
+_CLASS = re.compile(
+    r"^envoy_cluster_upstream_rq_xx\{"
+    r'(?=[^}]*envoy_cluster_name="(?P<slot>[ab])")(?=[^}]*envoy_response_code_class="(?P<digit>[1-5])")'
+    r"[^}]*\} (?P<n>\d+)",
+    re.MULTILINE,
+)
+_UPTIME = re.compile(r"^envoy_server_uptime(?:\{\})? (\d+)", re.MULTILINE)
+_FINAL = "2345"
+"""Classes of final responses. A 1xx comes before another one."""
+KEEP_BASELINES = 64
+"""More addresses than these are mostly of routers that are long gone."""
+RESTART_SECONDS = 5.0
+"""Two start times farther apart than this are two processes; uptime is told in whole seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Requests answered by one slot, and how many of them were bad."""
+
+    total: int = 0
+    bad: int = 0
+
+    def __add__(self, other: "Requests") -> "Requests":
+        return Requests(self.total + other.total, self.bad + other.bad)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The counters of one router since it started at `started` (seconds since the epoch)."""
+
+    started: float
+    a: Requests = Requests()
+    b: Requests = Requests()
+
+    def since(self, before: Self) -> "Snapshot":
+        """Return what was counted after `before`, an earlier snapshot of the same address."""
+        restarted = (
+            abs(self.started - before.started) > RESTART_SECONDS
+            or self.a.total < before.a.total
+            or self.b.total < before.b.total
+        )
+        return self if restarted else Snapshot(self.started, _minus(self.a, before.a), _minus(self.b, before.b))
+
+
+def _minus(after: Requests, before: Requests) -> Requests:
+    # Classes are read one after the other: a difference may be torn by a request, never negative for long.
+    total = after.total - before.total
+    return Requests(total, min(max(after.bad - before.bad, 0), total))
+
+
+def parse(text: str, now: float) -> Snapshot:
+    """Read Envoy's Prometheus text; `now` in seconds since the epoch. Raises ValueError if the uptime is missing."""
+    uptime = _UPTIME.search(text)
+    if uptime is None:
+        raise ValueError("the router's statistics do not tell its uptime")
+    slots = {"a": Requests(), "b": Requests()}
+    for found in _CLASS.finditer(text):
+        if found["digit"] in _FINAL:
+            count = int(found["n"])
+            slots[found["slot"]] += Requests(count, count if found["digit"] == "5" else 0)
+    return Snapshot(now - int(uptime[1]), slots["a"], slots["b"])
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a look at the routers brought: the requests since the last look, and where to count from next time."""
+
+    a: Requests
+    b: Requests
+    baselines: Mapping[str, Snapshot]
+    changed: bool
+    """Whether the baselines are worth writing down."""
+
+
+def count(baselines: Mapping[str, Snapshot], seen: Mapping[str, Snapshot], last_look: float | None) -> Counted:
+    """Turn counters into what happened since the last look.
+
+    A router without a baseline counts from 0 if it started after the last look (`last_look`, seconds since the epoch),
+    else its past belongs to nobody and it only gets a baseline.
+    """
+    new = dict(baselines)
+    if len(new) > KEEP_BASELINES:
+        new = {address: snapshot for address, snapshot in new.items() if address in seen}
+    a, b, changed = Requests(), Requests(), False
+    for address, snapshot in sorted(seen.items()):
+        before = baselines.get(address)
+        if before is not None:
+            delta = snapshot.since(before)
+        elif last_look is not None and snapshot.started >= last_look:
+            delta = snapshot
+        else:
+            delta = Snapshot(snapshot.started)
+        a, b = a + delta.a, b + delta.b
+        if before is None or (before.a, before.b) != (snapshot.a, snapshot.b):
+            new[address] = snapshot
+            changed = True
+    return Counted(a, b, new, changed)
+
+
+class Routers:
+    """The routers behind names (a headless Service's, as a rule one), looked up anew for each look."""
+
+    def __init__(self, names: Sequence[tuple[str, int]], session: aiohttp.ClientSession, patience: float = 0.7) -> None:
+        self._found: dict[tuple[str, int], tuple[str, ...]] = dict.fromkeys(names, ())
+        self._session = session
+        self._patience = patience
+        self.addresses: tuple[str, ...] = ()
+        self.errors = 0
+
+    async def look(self) -> dict[str, Snapshot]:
+        """Return the counters of every router that answered in time, by its address."""
+        found = await asyncio.gather(*(self._resolve(name) for name in self._found))
+        self._found = dict(zip(self._found, found, strict=True))
+        self.addresses = tuple(sorted({address for addresses in found for address in addresses}))
+        snapshots = await asyncio.gather(*(self._scrape(address) for address in self.addresses))
+        return {a: s for a, s in zip(self.addresses, snapshots, strict=True) if s is not None}
+
+    async def _resolve(self, name: tuple[str, int]) -> tuple[str, ...]:
+        lookup = asyncio.get_running_loop().getaddrinfo(*name, family=socket.AF_INET, type=socket.SOCK_STREAM)
+        try:
+            found = await asyncio.wait_for(lookup, self._patience)
+        except TimeoutError:
+            return self._found[name]
+        except socket.gaierror as error:
+            # No such name: a headless Service without a ready pod. Anything else is the DNS's trouble, not an answer.
+            return () if error.errno in {socket.EAI_NONAME, socket.EAI_NODATA} else self._found[name]
+        return tuple(f"{address!s}:{name[1]}" for *_, (address, *_) in found)
+
+    async def _scrape(self, address: str) -> Snapshot | None:
+        url = f"http://{address}/stats/prometheus?filter={quote(FILTER, safe='')}"
+        try:
+            async with self._session.get(url, timeout=aiohttp.ClientTimeout(total=self._patience)) as response:
+                response.raise_for_status()
+                return parse(await response.text(), time())
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            self.errors += 1
+            return None
