@@ -1,0 +1,1 @@
+"""The operator's runtime: what watches, queues, reconciles and writes, for any planner."""

@@ -1,0 +1,208 @@
+"""Carries out plans. The order is that of `perennial.plan.actions.Plan`; what fails stops what follows."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from perennial.plan.actions import Apply, Call, Delete, Emit, Manifest, Plan
+from perennial.plan.observed import CallResult
+from perennial.runtime.client import Client
+from perennial.runtime.clock import Clock
+from perennial.runtime.drift import APPLIED, differences, intent_hash, stamped
+from perennial.runtime.errors import PerennialError, Retryable, Terminal
+from perennial.runtime.resources import Key, Resource, resource_of
+from perennial.runtime.results import CallResults
+from perennial.runtime.store import Store, controller_of
+
+log = logging.getLogger(__name__)
+
+CallHandler = Callable[[Key, Call], Awaitable[Mapping[str, str]]]
+"""Makes one call for a key, idempotently; returns its outcome as flat data. Raises `PerennialError`."""
+
+
+class Events(Protocol):
+    """Publishes Kubernetes Events; never fails, because a story is not worth a repair."""
+
+    async def emit(self, regarding: Manifest, event: Emit) -> None:
+        """Publish one Event on an object, or add one to the count of an equal one."""
+        ...
+
+
+class CallFailed(Retryable):
+    """A call outside the cluster failed; its error is recorded and the planner will see it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A deletion whose end the cache has not seen yet: this uid under this key."""
+
+    key: Key
+    uid: str
+
+    def seen(self, manifest: Manifest | None) -> bool:
+        """Say whether the cache knows of the deletion."""
+        if manifest is None or manifest["metadata"]["uid"] != self.uid:
+            return True
+        return "deletionTimestamp" in manifest["metadata"]
+
+
+_RENDERED_LIMIT: Final = 20_000
+
+
+class Applier:
+    """Makes the cluster and the services around it what a plan says.
+
+    Every answer of the API server to a write goes into the cache at once, so the next plan of the key sees its own
+    writes; only the end of a deleted object is known by the watch alone (see `run`).
+    """
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        store: Store,
+        results: CallResults,
+        events: Events,
+        calls: Mapping[type[Call], CallHandler],
+        clock: Clock,
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._results = results
+        self._events = events
+        self._calls = calls
+        self._clock = clock
+        # How the server rendered an intent that it normalised: (uid, hash) → paths that differ ever since.
+        self._rendered: OrderedDict[tuple[str, str], frozenset[str]] = OrderedDict()
+
+    async def run(self, key: Key, resource: Resource, plan: Plan) -> tuple[Gone, ...]:
+        """Carry out one plan of the object under `key`. Return the deletions that the cache has yet to see.
+
+        Raises:
+            Retryable: something failed that may work later.
+            Terminal: something was refused; the object's `Stalled` condition says what.
+        """
+        try:
+            for apply in plan.applies:
+                await self._apply(apply)
+            for call in plan.calls:
+                await self._call(key, call)
+        except Terminal as error:
+            await self._stall(key, resource, error)
+            raise
+        if plan.status is not None:
+            await self._write_status(key, resource, plan.status)
+        await self._emit(key, plan.events)
+        gone = [await self._delete(delete) for delete in plan.deletes]
+        return tuple(each for each in gone if each is not None)
+
+    async def _apply(self, apply: Apply) -> None:
+        intent = apply.manifest
+        kind, metadata = intent["kind"], intent["metadata"]
+        live = self._store.get(kind, metadata["namespace"], metadata["name"])
+        if live is None:
+            await self._refuse_foreign(intent)
+        elif "deletionTimestamp" in live["metadata"]:
+            return  # on its way out: applying cannot keep it, and its end brings the key back
+        elif not self._drifted(intent, live):
+            return
+        rendered = await self._client.apply(stamped(intent))
+        left = frozenset(differences(intent, rendered))
+        if left:
+            self._rendered[rendered["metadata"]["uid"], intent_hash(intent)] = left
+            if len(self._rendered) > _RENDERED_LIMIT:
+                self._rendered.popitem(last=False)
+        self._store.put(kind, rendered)
+
+    def _drifted(self, intent: Manifest, live: Manifest) -> bool:
+        wanted = intent_hash(intent)
+        applied = (live["metadata"].get("annotations") or {}).get(APPLIED)
+        if applied != wanted:
+            return True
+        rendered = self._rendered.get((live["metadata"]["uid"], wanted), frozenset())
+        first = next((path for path in differences(intent, live) if path not in rendered), None)
+        if first is not None:
+            name = f"{live['kind']} {live['metadata']['name']}"
+            log.info("repairing a child that was changed", extra={"child": name, "field": first})
+        return first is not None
+
+    async def _refuse_foreign(self, intent: Manifest) -> None:
+        """Look before the first apply: server-side apply would silently take over somebody else's object.
+
+        The watches only show what carries the operator's label, so the cache cannot know.
+
+        Raises:
+            Terminal: the name is taken by an object that this owner does not control.
+        """
+        metadata = intent["metadata"]
+        resource = resource_of(intent["apiVersion"], intent["kind"])
+        found = await self._client.get(resource, metadata["namespace"], metadata["name"])
+        if found is None:
+            return
+        mine, its = controller_of(intent), controller_of(found)
+        if mine is None or its is None or mine["uid"] != its["uid"]:
+            what = f"{intent['kind']} {metadata['name']}"
+            owner = f"{mine['kind']} {mine['name']}" if mine is not None else "Perennial"
+            raise Terminal("NameTaken", f"{what} exists and does not belong to {owner}; delete it or rename {owner}")
+
+    async def _call(self, key: Key, call: Call) -> None:
+        try:
+            value = await self._calls[type(call)](key, call)
+        except Terminal as error:
+            self._results.record(key, call, CallResult(error=error.message))
+            raise
+        except PerennialError as error:
+            self._results.record(key, call, CallResult(error=str(error)))
+            after = error.after if isinstance(error, Retryable) else 0.0
+            raise CallFailed(str(error), after=after) from error
+        self._results.record(key, call, CallResult(value=value))
+
+    async def _write_status(self, key: Key, resource: Resource, status: Manifest) -> None:
+        observed = self._store.get(*key)
+        if observed is None or observed.get("status") == status:
+            return
+        written = await self._client.write_status(resource, observed, status)
+        self._store.put(key.kind, written)
+        if written.get("status") != status:
+            lost = ", ".join(differences(status, written.get("status"))) or "a default was added"
+            log.warning("the API server changed a status: the CRD does not know it as written", extra={"fields": lost})
+
+    async def _stall(self, key: Key, resource: Resource, error: Terminal) -> None:
+        """Say in the object's conditions that somebody must act: the planner's status cannot be written now.
+
+        The planner's next status that is written, whole, takes the condition away again.
+        """
+        observed = self._store.get(*key)
+        if observed is None or error.reason == "NamespaceTerminating":
+            return
+        status: Mapping[str, Any] = observed.get("status") or {}
+        conditions = status.get("conditions") or []
+        old: Mapping[str, Any] = next((each for each in conditions if each["type"] == "Stalled"), {})
+        new = {
+            "type": "Stalled",
+            "status": "True",
+            "reason": error.reason,
+            "message": error.message[:32768],
+            "observedGeneration": observed["metadata"]["generation"],
+            "lastTransitionTime": old.get("lastTransitionTime") if old.get("status") == "True" else None,
+        }
+        if new["lastTransitionTime"] is None:
+            new["lastTransitionTime"] = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        others = [each for each in conditions if each["type"] != "Stalled"]
+        await self._write_status(key, resource, {**status, "conditions": [*others, new]})
+        await self._emit(key, (Emit(type="Warning", reason=error.reason, message=error.message),))
+
+    async def _emit(self, key: Key, events: tuple[Emit, ...]) -> None:
+        regarding = self._store.get(*key)
+        if regarding is not None:
+            for event in events:
+                await self._events.emit(regarding, event)
+
+    async def _delete(self, delete: Delete) -> Gone | None:
+        left = await self._client.delete(delete)
+        gone = Gone(Key(delete.kind, delete.namespace, delete.name), delete.uid)
+        if left is not None:
+            self._store.put(delete.kind, left)
+        return None if gone.seen(self._store.get(*gone.key)) else gone

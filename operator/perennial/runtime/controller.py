@@ -1,0 +1,183 @@
+"""The one loop that all kinds share: take a key, look, plan, carry out.
+
+It is level-based: a reconciliation acts on the state of the world as it is, never on the event that brought the key.
+Running it once more than needed changes nothing, and whatever was missed is made up for by the next run.
+"""
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Generic, Protocol, TypeVar
+
+from perennial.plan.actions import Plan
+from perennial.plan.observed import Results
+from perennial.runtime.applier import Applier, CallFailed, Gone
+from perennial.runtime.clock import Clock
+from perennial.runtime.errors import Conflict, LeadershipLost, Retryable, Terminal
+from perennial.runtime.logs import bound
+from perennial.runtime.queue import WorkQueue
+from perennial.runtime.resources import Key, Resource
+from perennial.runtime.results import ERROR_SECONDS, CallResults
+from perennial.runtime.store import Store
+
+log = logging.getLogger(__name__)
+
+O = TypeVar("O")  # noqa: E741 - Observed: whatever the kind's planner looks at
+
+_OWN_WRITES_SECONDS: Final = 5.0
+"""How long a key waits for the cache to see its last deletion before it plans anyway: deletions have preconditions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciler(Generic[O]):
+    """How one kind is reconciled.
+
+    `observe` looks into caches only (fast, never blocks) and returns None where there is no such object any more.
+    `plan` is pure. `gone` is told that an object is no more, maybe several times.
+    """
+
+    resource: Resource
+    observe: Callable[[Results, str, str], O | None]
+    plan: Callable[[O, datetime], Plan]
+    gone: Callable[[Key], None] = lambda _: None
+
+
+class ReconcileMetrics(Protocol):
+    """What a controller reports of itself."""
+
+    def reconciled(self, controller: str, result: str, seconds: float) -> None:
+        """Take note of one reconciliation: `success`, `requeue_after`, `requeue` (will be retried) or `error`."""
+        ...
+
+
+class Controller(Generic[O]):
+    """Reconciles the keys of one kind.
+
+    `limit_seconds` bounds one reconciliation; one that takes longer is cut off and tried again with back-off, so a
+    service that hangs holds up a worker, never a kind.
+    """
+
+    def __init__(
+        self,
+        reconciler: Reconciler[O],
+        *,
+        queue: WorkQueue[Key],
+        store: Store,
+        results: CallResults,
+        applier: Applier,
+        clock: Clock,
+        metrics: ReconcileMetrics,
+        limit_seconds: float = 60.0,
+    ) -> None:
+        self.queue = queue
+        self._reconciler = reconciler
+        self._store = store
+        self._results = results
+        self._applier = applier
+        self._clock = clock
+        self._metrics = metrics
+        self._limit_seconds = limit_seconds
+        self._unseen: dict[Key, tuple[Gone, ...]] = {}
+
+    @property
+    def kind(self) -> str:
+        """The kind whose objects this controller reconciles."""
+        return self._reconciler.resource.kind
+
+    async def run(self, workers: int) -> None:
+        """Reconcile with so many keys at a time, until cancelled or until leadership is lost.
+
+        Raises:
+            LeadershipLost: a write was refused because this process does not lead any more.
+        """
+        tasks = [asyncio.create_task(self._work(), name=f"{self.kind} worker {n}") for n in range(workers)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                await self.reconcile(key)
+            finally:
+                self.queue.done(key)
+
+    async def reconcile(self, key: Key) -> None:
+        """Reconcile one key and put it back into the queue as its outcome asks for. Raises `LeadershipLost` alone."""
+        fields = {"kind": key.kind, "namespace": key.namespace, "name": key.name, "reconcile_id": uuid.uuid4().hex[:12]}
+        started = self._clock.monotonic()
+        with bound(**fields):
+            result = await self._outcome(key)
+        self._metrics.reconciled(self.kind, result, self._clock.monotonic() - started)
+
+    async def _outcome(self, key: Key) -> str:
+        """Reconcile, and decide when the key comes back."""
+        try:
+            async with asyncio.timeout(self._limit_seconds):
+                requeue_after = await self._once(key)
+        except LeadershipLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - the one place: whatever a planner or a service does, the loop goes on
+            return self._failed(key, error)
+        self.queue.forget(key)
+        if requeue_after is None:
+            return "success"
+        self.queue.add_after(key, requeue_after)
+        return "requeue_after"
+
+    def _failed(self, key: Key, error: Exception) -> str:
+        """Log an error and put the key back as it asks for."""
+        if isinstance(error, Terminal):
+            # Not put back: a change of the object or of a child brings it back, or the next full round.
+            log.warning("cannot go on until somebody acts", extra={"reason": error.reason, "error": error.message})
+            self.queue.forget(key)
+            return "error"
+        delay = self.queue.add_rate_limited(key, at_least=error.after if isinstance(error, Retryable) else 0.0)
+        fields = {"error": str(error), "after_seconds": round(delay, 2), "failures": self.queue.failures(key)}
+        match error:
+            case Conflict():
+                # Nothing is wrong: somebody else was faster, and what they did is on its way to the cache.
+                log.debug("the object changed meanwhile", extra=fields)
+                return "requeue"
+            case CallFailed():
+                log.warning("a call failed", extra=fields)
+                self.queue.add_after(key, max(delay, ERROR_SECONDS))
+            case Retryable():
+                log.warning("will be tried again", extra=fields)
+            case TimeoutError():
+                log.warning("reconciling took too long", extra={**fields, "limit_seconds": self._limit_seconds})
+            case _:
+                log.error("reconciling failed unexpectedly", extra=fields, exc_info=error)
+        return "error"
+
+    async def _once(self, key: Key) -> float | None:
+        await self._own_writes(key)
+        seen = self._reconciler.observe(self._results.of(key), key.namespace, key.name)
+        if seen is None:
+            self._results.forget(key)
+            self._reconciler.gone(key)
+            return None
+        plan = self._reconciler.plan(seen, self._clock.now())
+        unseen = await self._applier.run(key, self._reconciler.resource, plan)
+        self._results.recorded(key, plan.calls)
+        if plan.calls:
+            self.queue.add(key)  # what the calls brought is for the next plan to record
+        if unseen:
+            self._unseen[key] = unseen
+        return plan.requeue_after
+
+    async def _own_writes(self, key: Key) -> None:
+        """Wait until the cache has seen what this key wrote last, so that no plan repeats or contradicts it."""
+        unseen = self._unseen.pop(key, ())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_OWN_WRITES_SECONDS):
+                for gone in unseen:
+                    await self._store.wait_until(gone.key, gone.seen)

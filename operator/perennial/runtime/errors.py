@@ -1,0 +1,48 @@
+"""What can go wrong between the operator and the world.
+
+    PerennialError
+    ├── Retryable(after)            try the key again, not before `after` seconds
+    │   ├── Conflict                the object changed since it was observed: observe again
+    │   └── Unavailable(service)    the other side is down or too slow
+    ├── Terminal(reason, message)   trying again does not help until somebody changes something
+    └── LeadershipLost              this process must not write any more
+
+Only the controller's loop catches broadly. A `reason` is CamelCase and ends in the object's conditions and Events.
+"""
+
+
+class PerennialError(Exception):
+    """The root of all errors that the operator raises on purpose."""
+
+
+class Retryable(PerennialError):  # noqa: N818 - says what to do, not that it is an error
+    """Trying again later can help. `after` is the least delay in seconds (0: the queue's back-off decides)."""
+
+    def __init__(self, message: str, *, after: float = 0.0) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class Conflict(Retryable):
+    """The object is not the one that was observed any more: a precondition failed."""
+
+
+class Unavailable(Retryable):
+    """A service did not answer, or answered that it cannot now."""
+
+    def __init__(self, service: str, message: str, *, after: float = 0.0) -> None:
+        super().__init__(f"{service} is unavailable: {message}", after=after)
+        self.service = service
+
+
+class Terminal(PerennialError):  # noqa: N818 - as above
+    """Nothing changes by trying again. `reason` is CamelCase, `message` says what must hold."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+
+
+class LeadershipLost(PerennialError):  # noqa: N818 - as above
+    """Another process may lead by now, so nothing may be written."""

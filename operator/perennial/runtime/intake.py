@@ -1,0 +1,81 @@
+"""From what the API server reports to keys in queues. It cannot fail and never waits: it stores and it enqueues."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from perennial.plan.actions import Manifest
+from perennial.runtime.queue import WorkQueue
+from perennial.runtime.resources import Key, Resource
+from perennial.runtime.store import Store, controller_of, key_of
+
+Mapper = Callable[[Manifest], Iterable[Key]]
+"""Which keys, beside its own and its owner's, look at an object and must be planned anew when it changes."""
+
+
+class Intake:
+    """Takes reports of one operator. `queues` are those of the reconciled kinds, `mappers` go by the reported kind."""
+
+    def __init__(
+        self, store: Store, queues: Mapping[str, WorkQueue[Key]], mappers: Mapping[str, tuple[Mapper, ...]]
+    ) -> None:
+        self._store = store
+        self._queues = queues
+        self._mappers = mappers
+
+    def put(self, resource: Resource, manifest: Manifest) -> None:
+        """Take an object's state. Keys are enqueued also where it is no news: it may be our own write's echo."""
+        key = key_of(resource.kind, manifest)
+        before = self._store.get(*key)
+        self._store.put(resource.kind, manifest)
+        if before is not None:
+            self._enqueue_for(resource, before)
+        self._enqueue_for(resource, manifest)
+
+    def remove(self, resource: Resource, manifest: Manifest) -> None:
+        """Take an object's end."""
+        self._store.remove(resource.kind, manifest)
+        self._enqueue_for(resource, manifest)
+
+    def replace(
+        self, resource: Resource, namespace: str | None, manifests: Iterable[Manifest], version: int
+    ) -> list[Key]:
+        """Take a complete list; return the keys on which the cache was wrong. Their dependants are enqueued."""
+        before = {key: self._store.get(*key) for key in self._store.keys(resource.kind)}
+        wrong = self._store.replace(resource.kind, namespace, manifests, version)
+        for key in wrong:
+            for manifest in (before.get(key), self._store.get(*key)):
+                if manifest is not None:
+                    self._enqueue_for(resource, manifest)
+        return wrong
+
+    def enqueue(self, keys: Iterable[Key]) -> None:
+        """Enqueue keys of reconciled kinds; others are none of this operator's business."""
+        for key in keys:
+            queue = self._queues.get(key.kind)
+            if queue is not None:
+                queue.add(key)
+
+    def enqueue_all(self) -> None:
+        """Enqueue every object of the reconciled kinds: the full round that makes up for anything missed."""
+        for kind in self._queues:
+            self.enqueue(self._store.keys(kind))
+
+    def _enqueue_for(self, resource: Resource, manifest: Manifest) -> None:
+        self.enqueue((key_of(resource.kind, manifest), *owners(manifest)))
+        for mapper in self._mappers.get(resource.kind, ()):
+            self.enqueue(mapper(manifest))
+
+
+_KIND_LABEL: Final = "perennial.dev/kind"
+_NAME_LABEL: Final = "perennial.dev/name"
+
+
+def owners(manifest: Manifest) -> Iterable[Key]:
+    """Yield the keys that own an object: its controller, and for grandchildren (pods) the one its labels name."""
+    metadata = manifest["metadata"]
+    controller = controller_of(manifest)
+    if controller is not None:
+        yield Key(controller["kind"], metadata["namespace"], controller["name"])
+    labels = metadata.get("labels") or {}
+    if _KIND_LABEL in labels and _NAME_LABEL in labels:
+        yield Key(labels[_KIND_LABEL], metadata["namespace"], labels[_NAME_LABEL])

@@ -1,0 +1,189 @@
+"""Leader election by a Lease, so that one process writes.
+
+The rules are client-go's. A candidate takes the Lease where nobody holds it, or where its holder has not renewed it for
+the whole lease duration *since this candidate saw it last change, by its own monotonic clock*: nobody's wall clock is
+trusted. Every write carries the resourceVersion that was read, so of two candidates one gets a conflict. A leader that
+could not renew for `renew_deadline_seconds` stops, which is before anybody else may start; it also stops writing by
+itself (`check`) where its process was frozen for that long and has not noticed yet.
+
+https://kubernetes.io/docs/concepts/architecture/leases/
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from perennial.plan.actions import Manifest
+from perennial.runtime.client import Client
+from perennial.runtime.clock import Clock
+from perennial.runtime.errors import Conflict, LeadershipLost, PerennialError, Retryable
+from perennial.runtime.resources import LEASE
+
+log = logging.getLogger(__name__)
+
+_TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseSettings:
+    """Whose lease, and how patient. duration > renew deadline > 2 · retry period must hold.
+
+    A crash is noticed after `duration_seconds` (+ one retry period); the API server may be away for
+    `renew_deadline_seconds` before a healthy leader gives up.
+    """
+
+    namespace: str
+    name: str
+    identity: str
+    duration_seconds: float = 15.0
+    renew_deadline_seconds: float = 10.0
+    retry_period_seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not self.duration_seconds > self.renew_deadline_seconds > 2 * self.retry_period_seconds > 0:
+            raise ValueError("lease: duration > renew deadline > 2 x retry period > 0 must hold")
+
+
+class Leader:
+    """One candidate. `acquire` returns as the leader, `hold` raises when it is not any more, `release` steps down."""
+
+    def __init__(
+        self,
+        client: Client,
+        settings: LeaseSettings,
+        clock: Clock,
+        *,
+        on_change: Callable[[bool], None] = lambda _: None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._clock = clock
+        self._on_change = on_change
+        self._jitter = jitter
+        self._seen: Manifest | None = None
+        self._seen_changed = clock.monotonic()
+        self._renewed: float | None = None
+        on_change(False)
+
+    @property
+    def leading(self) -> bool:
+        """Whether this process may write now."""
+        return (
+            self._renewed is not None
+            and self._clock.monotonic() - self._renewed < self._settings.renew_deadline_seconds
+        )
+
+    def check(self) -> None:
+        """Let a write pass.
+
+        Raises:
+            LeadershipLost: this process does not lead, or cannot know whether it still does.
+        """
+        if not self.leading:
+            raise LeadershipLost("this process does not hold the lease")
+
+    async def acquire(self) -> None:
+        """Try until this process leads."""
+        while not await self._try():
+            await self._pause()
+        log.info("leading", extra={"identity": self._settings.identity})
+        self._on_change(True)
+
+    async def hold(self) -> None:
+        """Renew until that fails for too long or somebody else has the lease; never returns.
+
+        Raises:
+            LeadershipLost: whatever this process is doing must end at once.
+        """
+        try:
+            while True:
+                await self._pause()
+                if not await self._try() and self._holder() not in (None, self._settings.identity):
+                    raise LeadershipLost(f"{self._holder()} holds the lease now")
+                self.check()
+        except LeadershipLost:
+            self._step_down()
+            raise
+
+    async def release(self) -> None:
+        """Give the lease back, so that another process takes over at its next look. Never fails."""
+        if not self.leading or self._seen is None:
+            return
+        self._step_down()
+        spec = {**self._seen["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._now()}
+        try:
+            async with asyncio.timeout(self._settings.retry_period_seconds):
+                await self._client.update(LEASE, {**self._seen, "spec": spec})
+        except (PerennialError, TimeoutError) as error:
+            log.warning("the lease could not be released", extra={"error": str(error)})
+
+    async def _try(self) -> bool:
+        """Take or renew the lease once; return whether it is ours. Failures of the API server count as no."""
+        settings = self._settings
+        started = self._clock.monotonic()
+        try:
+            # Bounded, so that one request that hangs does not use up the whole deadline.
+            async with asyncio.timeout(settings.renew_deadline_seconds / 2):
+                lease = await self._client.get(LEASE, settings.namespace, settings.name)
+                self._observe(lease)
+                if not self._free(lease):
+                    return False
+                self._seen = await self._write(lease)
+        except Conflict:
+            return False
+        except (Retryable, TimeoutError) as error:
+            log.warning("the lease could not be reached", extra={"error": str(error) or "timeout"})
+            return False
+        # From the start of the request on: the server may have taken it before we heard of it, never earlier.
+        self._renewed = self._seen_changed = started
+        return True
+
+    def _observe(self, lease: Manifest | None) -> None:
+        if _version(lease) != _version(self._seen):
+            self._seen, self._seen_changed = lease, self._clock.monotonic()
+
+    def _free(self, lease: Manifest | None) -> bool:
+        """Say whether we may write the lease: nobody's, ours, or run out by our own clock since it last changed."""
+        holder = self._holder()
+        if lease is None or holder in (None, self._settings.identity):
+            return True
+        duration = float(lease["spec"].get("leaseDurationSeconds") or self._settings.duration_seconds)
+        return self._clock.monotonic() - self._seen_changed >= duration
+
+    async def _write(self, lease: Manifest | None) -> Manifest:
+        now, settings = self._now(), self._settings
+        old: dict[str, Any] = dict(lease.get("spec") or {}) if lease is not None else {}
+        mine = old.get("holderIdentity") == settings.identity
+        spec = old | {
+            "holderIdentity": settings.identity,
+            "leaseDurationSeconds": max(1, round(settings.duration_seconds)),
+            "renewTime": now,
+            "acquireTime": old.get("acquireTime") if mine else now,
+            "leaseTransitions": int(old.get("leaseTransitions") or 0) + (0 if mine or lease is None else 1),
+        }
+        if lease is not None:
+            return await self._client.update(LEASE, {**lease, "spec": spec})
+        metadata = {"namespace": settings.namespace, "name": settings.name}
+        manifest = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": metadata, "spec": spec}
+        return await self._client.create(LEASE, manifest)
+
+    def _holder(self) -> str | None:
+        return (self._seen["spec"].get("holderIdentity") or None) if self._seen is not None else None
+
+    def _step_down(self) -> None:
+        self._renewed = None
+        self._on_change(False)
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._settings.retry_period_seconds * (0.5 + self._jitter() / 2))
+
+    def _now(self) -> str:
+        return self._clock.now().strftime(_TIME)
+
+
+def _version(lease: Manifest | None) -> str | None:
+    return None if lease is None else str(lease["metadata"]["resourceVersion"])
