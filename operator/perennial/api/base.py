@@ -61,7 +61,7 @@ Time = Annotated[
 """A moment, RFC 3339 in UTC, whole seconds."""
 
 Name = Annotated[str, Field(min_length=1, max_length=46, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-"""The name of an object of Perennial's in the same namespace: 46 characters leave room for the names of its children."""
+"""The name of an object of Perennial's in the same namespace: 46 characters leave room for its children's names."""
 
 ObjectName = Annotated[
     str,
@@ -108,7 +108,10 @@ Quantity = Annotated[
         max_length=32,
         json_schema_extra={
             "x-kubernetes-int-or-string": True,
-            "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
+            "pattern": (
+                r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))"
+                r"(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+            ),
         },
     ),
 ]

@@ -46,7 +46,10 @@ class Source(Part):
         Field(
             max_length=512,
             pattern=r"^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[^/\s]+)*/?$",
-            description="pvc://CLAIM/FOLDER: a folder on a PersistentVolumeClaim in the same namespace; its files are never written.",
+            description=(
+                "pvc://CLAIM/FOLDER: a folder on a PersistentVolumeClaim in the same namespace; "
+                "its files are never written."
+            ),
             json_schema_extra=rules(
                 ("!self.contains('/..')", "must not leave the claim: no path segment may begin with '..'")
             ),

@@ -68,7 +68,10 @@ class Server(Part):
     image: Annotated[
         Image | None,
         Field(
-            description="Any image that answers the Open Inference Protocol or /invocations on $PORT from $MODEL_DIR; absent: Perennial's."
+            description=(
+                "Any image that answers the Open Inference Protocol or /invocations on $PORT from $MODEL_DIR; "
+                "absent: Perennial's."
+            )
         ),
     ] = None
     command: Annotated[Words, Field(description="The entry point; absent: the image's.")] = ()
@@ -155,7 +158,10 @@ class ErrorRateSLO(Part):
     max_ratio: Annotated[
         Ratio | None,
         Field(
-            description="A candidate fails when shown to be worse than stable; without max it passes when shown below this ratio."
+            description=(
+                "A candidate fails when shown to be worse than stable; without max it passes when shown below "
+                "this ratio."
+            )
         ),
     ] = None
 
@@ -254,7 +260,10 @@ class ModelDeploymentSpec(Part):
                 "slos needs an errorRate of role Critical: nothing is promoted on no measurement",
             ),
             (
-                "!has(self.retraining) || self.retraining.triggers.all(t, self.slos.exists(s, s.name == t.slo && has(s.outcome)))",
+                (
+                    "!has(self.retraining) || self.retraining.triggers.all(t, "
+                    "self.slos.exists(s, s.name == t.slo && has(s.outcome)))"
+                ),
                 "each of retraining.triggers must name an outcome SLO of slos",
             ),
             (
@@ -294,7 +303,9 @@ class ModelDeploymentSpec(Part):
     suspend: Annotated[
         bool,
         Field(
-            description="True starts no canary, takes no step and starts no retraining; traffic is served and the brake works."
+            description=(
+                "True starts no canary, takes no step and starts no retraining; traffic is served and the brake works."
+            )
         ),
     ] = False
 

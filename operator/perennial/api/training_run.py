@@ -1,4 +1,4 @@
-"""TrainingRun: one training, pinned to its inputs, gated against the champion. "What did we learn, and is it better?"."""
+"""TrainingRun: one training, pinned to its inputs, gated against the champion. "What did we learn; is it better?"."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -183,7 +183,7 @@ class TrainingRunSpec(Part):
             max_length=64,
             description="Handed to the script as PERENNIAL_PARAMETERS (JSON) and PERENNIAL_PARAMETER_<NAME> each.",
         ),
-    ] = {}
+    ] = {}  # noqa: RUF012 - pydantic copies defaults
     seed: Annotated[int, Field(ge=0, le=2**31 - 1, description="Handed to the script as PERENNIAL_SEED.")] = 0
     retry_limit: Annotated[
         int, Field(ge=0, le=10, description="How often a failed attempt is repeated; exit codes 64 and 65 never are.")

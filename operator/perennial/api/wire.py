@@ -134,8 +134,8 @@ class SloVerdict(Wire):
     """An SLO's verdict on the canary, with all that is needed to explain it.
 
     `log_e_harm` and `log_e_safe` are compared with `log_threshold_harm` = -ln(alpha) and `log_threshold_safe` =
-    -ln(beta). `needed` is about how many more candidate requests (not events) a decision needs; `eta_seconds` how long that takes
-    at the present pace. `low` and `high` bound the candidate's rate.
+    -ln(beta). `needed` is about how many more candidate requests (not events) a decision needs; `eta_seconds` how long
+    that takes at the present pace. `low` and `high` bound the candidate's rate.
     """
 
     slo: str
@@ -164,7 +164,7 @@ class Brake(Wire):
 
 
 class Weights(Wire):
-    """Thousandths per slot: what the routers are told, and what every live router has acknowledged (None: not all have)."""
+    """Thousandths per slot: what the routers are told, and what every live router has acknowledged (None: not all)."""
 
     desired: dict[Slot, Permille]
     verified: dict[Slot, Permille] | None = None

@@ -1,4 +1,4 @@
-"""What a planner may ask for. Everything here is data; `perennial.runtime` carries it out, in the order of `Plan`'s fields."""
+"""What a planner may ask for. All here is data; `perennial.runtime` carries it out, in the order of `Plan`'s fields."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -92,9 +92,9 @@ class Plan:
     """One reconciliation's whole effect.
 
     Children first, then calls, then `/status` (only if it differs from what was observed), then Events; deletions last,
-    so that nothing is deleted whose outcome is not yet recorded. An effect that fails stops what follows it, and the key
-    is tried again with back-off. A call that failed has its error in `Results` for a while: the next plan tells it in
-    status and does not make the call, the one after that makes it again.
+    so that nothing is deleted whose outcome is not yet recorded. An effect that fails stops what follows it, and the
+    key is tried again with back-off. A call that failed has its error in `Results` for a while: the next plan tells it
+    in status and does not make the call, the one after that makes it again.
     """
 
     applies: tuple[Apply, ...] = ()

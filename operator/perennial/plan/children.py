@@ -64,13 +64,13 @@ def child(api_version: str, kind: str, name: str, owner: Owner, component: str, 
 
 
 def env(values: Mapping[str, str], extra: Sequence[EnvVar] = ()) -> list[dict[str, str]]:
-    """Return environment variables; those of the user come last and may use `$(NAME)` of ours, but never replace one."""
+    """Return environment variables; the user's come last and may use `$(NAME)` of ours, but never replace one."""
     own = [{"name": name, "value": value} for name, value in values.items()]
     return own + [{"name": item.name, "value": item.value} for item in extra if item.name not in values]
 
 
 def resources(asked: Resources, *, cpu: str, memory: str, memory_limit: str) -> dict[str, Any]:
-    """Return a container's resources: the user's, completed by defaults so that each pod has requests and a memory limit."""
+    """Return a container's resources: the user's, completed so that each pod has requests and a memory limit."""
     requests = {"cpu": cpu, "memory": memory}
     if "memory" in asked.limits:
         requests["memory"] = asked.limits["memory"]
@@ -94,7 +94,9 @@ def container(
     **more: Any,
 ) -> dict[str, Any]:
     """Return a container that may write to its mounts alone. `mounts` maps volume names to paths."""
-    volume_mounts = [{"name": volume, "mountPath": path} for volume, path in (mounts or {}).items()]
+    volume_mounts: list[dict[str, Any]] = [
+        {"name": volume, "mountPath": path} for volume, path in (mounts or {}).items()
+    ]
     volume_mounts += [
         {"name": volume, "mountPath": path, "readOnly": True} for volume, path in (read_only_mounts or {}).items()
     ]
@@ -147,8 +149,8 @@ def pod(
 
 def claim_volume(name: str, claim: str, *, read_only: bool = False) -> dict[str, Any]:
     """Return a volume of a PersistentVolumeClaim."""
-    mode = {"readOnly": True} if read_only else {}
-    return {"name": name, "persistentVolumeClaim": {"claimName": claim, **mode}}
+    source: dict[str, Any] = {"claimName": claim, **({"readOnly": True} if read_only else {})}
+    return {"name": name, "persistentVolumeClaim": source}
 
 
 def claim(
@@ -174,7 +176,7 @@ def job(
     retry_limit: int,
     deadline_seconds: int,
 ) -> dict[str, Any]:
-    """Return a Job whose exit codes 64 (the spec is wrong) and 65 (the data is) are final, and whose evictions are no failures."""
+    """Return a Job. Exit codes 64 (the spec is wrong) and 65 (the data is) are final, evictions are no failures."""
     made = child("batch/v1", "Job", name, owner, component)
     made["spec"] = {
         "backoffLimit": retry_limit,

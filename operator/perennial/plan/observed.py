@@ -13,9 +13,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact(Generic[T]):
-    """An external fact. `value` is the last that was read (None: never), `error` why the latest read failed (None: it did not).
+    """An external fact.
 
-    An outage is thus a fact with an error: planners hold on it, they never fail on it.
+    `value` is the last that was read (None: never), `error` why the latest read failed (None: it did not). An outage
+    is thus a fact with an error: planners hold on it, they never fail on it.
     """
 
     value: T | None = None
@@ -70,7 +71,7 @@ class ModelVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredModel:
-    """A registered model as MLflow knows it. `exists` is False where the registry answered that there is no such model."""
+    """A registered model as MLflow knows it. `exists` is False where the registry said that there is no such model."""
 
     name: str
     exists: bool
@@ -87,7 +88,7 @@ class Facts(Protocol):
         ...
 
     def model(self, name: str, version: str | None = None) -> Fact[RegisteredModel]:
-        """Return what the registry said last of a registered model; `version` is one the caller must have in `versions`."""
+        """Return what the registry said last of a registered model; `version` is one that `versions` must have."""
         ...
 
 

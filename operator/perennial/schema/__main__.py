@@ -31,7 +31,9 @@ def generated(root: Path) -> dict[Path, str]:
 def main() -> int:
     """Write or check. Exit code 1 where `--check` finds a stale file."""
     parser = argparse.ArgumentParser(prog="python -m perennial.schema", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is not what would be written")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail if a file is not what would be written"
+    )
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="the repository (default: the current folder)")
     arguments = parser.parse_args()
     files = generated(arguments.root)

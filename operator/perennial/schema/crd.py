@@ -54,7 +54,12 @@ KINDS = (
         status=DatasetStatus,
         columns=(
             Column(name="Ready", path=_condition("Ready"), description="Whether runs may use it."),
-            Column(name="Version", path=".status.version.ordinal", type="integer", description="The newest version's number."),
+            Column(
+                name="Version",
+                path=".status.version.ordinal",
+                type="integer",
+                description="The newest version's number.",
+            ),
             Column(name="Rows", path=".status.version.rows", type="integer", description="Its rows."),
             Column(name="Reason", path=_condition("Ready", "reason"), description="Why it is or is not ready."),
             Column(name="To", path=".status.version.to", description="Its latest event time.", wide=True),
@@ -66,7 +71,9 @@ KINDS = (
         name="TrainingRun",
         plural="trainingruns",
         short="trun",
-        description='One training, pinned to its inputs, gated against the champion: "what did we learn, and is it better?"',
+        description=(
+            'One training, pinned to its inputs, gated against the champion: "what did we learn, and is it better?"'
+        ),
         spec=TrainingRunSpec,
         status=TrainingRunStatus,
         immutable_spec="spec is immutable: a TrainingRun is one training; create another one",
@@ -93,10 +100,19 @@ KINDS = (
             Column(name="Model", path=".spec.model.name", description="The registered model."),
             Column(name="Stable", path=".status.stable.modelVersion", description="The model version that answers."),
             Column(name="Canary", path=".status.canary.modelVersion", description="The model version on trial."),
-            Column(name="Weight", path=".status.canary.weight.verified", type="integer", description="Its share, in per cent."),
+            Column(
+                name="Weight",
+                path=".status.canary.weight.verified",
+                type="integer",
+                description="Its share, in per cent.",
+            ),
             Column(name="Verdict", path=".status.canary.slos[0].verdict", description="What the evidence says of it."),
-            Column(name="SLOs", path=_condition("SLOsMet"), description="Whether the stable version keeps its promises."),
-            Column(name="Reason", path=_condition("Ready", "reason"), description="Why it is or is not ready.", wide=True),
+            Column(
+                name="SLOs", path=_condition("SLOsMet"), description="Whether the stable version keeps its promises."
+            ),
+            Column(
+                name="Reason", path=_condition("Ready", "reason"), description="Why it is or is not ready.", wide=True
+            ),
             AGE,
         ),
     ),
@@ -122,8 +138,12 @@ def definition(kind: Kind) -> dict[str, Any]:
         },
         "x-kubernetes-validations": [
             {
-                "rule": "size(self.metadata.name) <= 46 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
-                "message": "metadata.name must have at most 46 letters, digits or '-': the names of children are made from it",
+                "rule": (
+                    "size(self.metadata.name) <= 46 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')"
+                ),
+                "message": (
+                    "metadata.name must have at most 46 letters, digits or '-': the names of children are made from it"
+                ),
             }
         ],
     }

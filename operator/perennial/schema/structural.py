@@ -1,9 +1,9 @@
 """pydantic models → structural OpenAPI v3 schemas, as apiextensions.k8s.io/v1 wants them.
 
 pydantic writes JSON Schema 2020-12; a CRD allows a subset of OpenAPI v3 without references, unions or nulls. Rules of
-translation: references are inlined, `anyOf [X, null]` becomes X (absent is how Kubernetes says none), `const` becomes an
-enum, `additionalProperties: false` goes (strict clients refuse unknown fields, others have them pruned), exclusive bounds
-become the boolean form, and quantities keep `x-kubernetes-int-or-string` with the two branches it requires.
+translation: references are inlined, `anyOf [X, null]` becomes X (absent is how Kubernetes says none), `const` becomes
+an enum, `additionalProperties: false` goes (strict clients refuse unknown fields, others have them pruned), exclusive
+bounds become the boolean form, and quantities keep `x-kubernetes-int-or-string` with the two branches it requires.
 """
 
 from collections.abc import Mapping
@@ -31,9 +31,7 @@ def _inline(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str
         }
     if "const" in out:
         out["enum"] = [out.pop("const")]
-    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
-        if exclusive in out:
-            out[bound], out[exclusive] = out[exclusive], True
+    _bound(out)
     if "properties" in out:
         out.pop("additionalProperties", None)
         out["properties"] = {name: _inline(value, definitions) for name, value in out["properties"].items()}
@@ -49,6 +47,13 @@ def _inline(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str
         if out["default"] is None:
             del out["default"]
     return out
+
+
+def _bound(out: dict[str, Any]) -> None:
+    """Turn 2020-12's exclusive bounds, which are numbers, into OpenAPI v3's, which are flags beside the bound."""
+    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if exclusive in out:
+            out[bound], out[exclusive] = out[exclusive], True
 
 
 def _resolve(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:

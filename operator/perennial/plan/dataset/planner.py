@@ -18,10 +18,14 @@ RETRY_SECONDS = 60
 RECHECK_SECONDS = 300
 """How long after data was found invalid it is looked at again, where no refresh says so."""
 KEPT_VERSIONS = 10
+UNREADABLE = 65
+"""The exit code of a check whose source cannot be read as data."""
 
 
 def plan(seen: DatasetSeen, now: datetime) -> Plan:
-    """Make the plan. In this order:
+    """Make the plan.
+
+    In this order:
 
     1. The snapshot volume is there.
     2. A check of an older spec, or one already recorded, is deleted.
@@ -108,8 +112,9 @@ def _record(
 
 
 def _found_nothing(seen: DatasetSeen, outcome: JobOutcome) -> _Found:
-    reason = "SourceUnreadable" if outcome.exit_code == 65 else "CheckFailed"
-    message = f"The source {seen.spec.source.uri} could not be checked: {outcome.error() or 'the check left no result'}. It is tried again."
+    reason = "SourceUnreadable" if outcome.exit_code == UNREADABLE else "CheckFailed"
+    why = outcome.error() or "the check left no result"
+    message = f"The source {seen.spec.source.uri} could not be checked: {why}. It is tried again."
     known = condition(seen.status.conditions, "Valid")
     valid = repeat(known) if known else mark("Valid", "Unknown", reason, message)
     before = condition(seen.status.conditions, "Fetched")
@@ -165,7 +170,9 @@ def _found(seen: DatasetSeen, result: Mapping[str, Any], now: datetime) -> _Foun
         event=Emit(
             type="Normal",
             reason="VersionRecorded",
-            message=f"Version {version.ordinal} is {version.digest[:19]}…: {version.rows:,} rows in {version.files} files.",
+            message=(
+                f"Version {version.ordinal} is {version.digest[:19]}…: {version.rows:,} rows in {version.files} files."
+            ),
             action="Check",
         ),
         retry_seconds=None,

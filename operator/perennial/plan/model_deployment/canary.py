@@ -29,6 +29,8 @@ from perennial.plan.model_deployment.rollout import rollout
 from perennial.plan.model_deployment.wanted import Wanted
 
 KEPT = 10
+PRINTABLE_LOG = 600
+"""e^600 is still a float; beyond, an e-value is written as a power of ten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,7 @@ def heard(seen: ModelDeploymentSeen) -> State | None:
 
 
 def first(seen: ModelDeploymentSeen, want: Wanted, now: datetime) -> Turn | None:
-    """The first version has nothing to be compared with: it answers as soon as it is ready, and may be replaced until then."""
+    """The first version has nothing to be compared with: it answers once it is ready, and may be replaced till then."""
     stable = seen.status.stable
     if stable is None or (stable.since is None and stable.version != want.version):
         fresh = Stable(
@@ -92,7 +94,8 @@ def begin(seen: ModelDeploymentSeen, want: Wanted, now: datetime) -> Turn | None
         started_time=now,
         step_started_time=now,
     )
-    message = f"Model version {want.model_version} ({want.version}) is put on trial against {stable.model_version} ({stable.version})."
+    against = f"{stable.model_version} ({stable.version})"
+    message = f"Model version {want.model_version} ({want.version}) is put on trial against {against}."
     return Turn(
         status=seen.status.model_copy(update={"canary": canary, "canaries": count, "previous": None}),
         event=Emit(type="Normal", reason="CanaryStarted", message=message, action="Canary"),
@@ -104,7 +107,14 @@ def supersede(seen: ModelDeploymentSeen, want: Wanted, now: datetime) -> Turn | 
     canary = seen.status.canary
     if canary is None or want.version == canary.version:
         return None
-    return _end(seen, canary, now, Decision.SUPERSEDED, "Superseded", f"Version {want.version} is wanted instead.")
+    return _end(
+        seen,
+        canary,
+        now,
+        decision=Decision.SUPERSEDED,
+        reason="Superseded",
+        why=f"Version {want.version} is wanted instead.",
+    )
 
 
 def braked(seen: ModelDeploymentSeen, now: datetime) -> Turn | None:
@@ -112,7 +122,7 @@ def braked(seen: ModelDeploymentSeen, now: datetime) -> Turn | None:
     canary, state = seen.status.canary, seen.collector.value
     if canary is None or state is None or state.brake is None or state.brake.canary_id != canary.id:
         return None
-    return _end(seen, canary, now, Decision.ROLLED_BACK, "Harmful", _evidence(state.brake))
+    return _end(seen, canary, now, decision=Decision.ROLLED_BACK, reason="Harmful", why=_evidence(state.brake))
 
 
 def prepare(seen: ModelDeploymentSeen, now: datetime) -> Turn | None:
@@ -124,14 +134,14 @@ def prepare(seen: ModelDeploymentSeen, now: datetime) -> Turn | None:
     deadline = canary.started_time + timedelta(seconds=seen.spec.canary.progress_deadline_seconds)
     if not found.ready and now >= deadline:
         message = f"The pods were not ready within {seen.spec.canary.progress_deadline_seconds} s: {found.message}"
-        return _end(seen, canary, now, Decision.ROLLED_BACK, "ProgressDeadlineExceeded", message)
+        return _end(seen, canary, now, decision=Decision.ROLLED_BACK, reason="ProgressDeadlineExceeded", why=message)
     if not found.ready or seen.spec.suspend:
         return None
     return _step(seen, canary, 1, now)
 
 
 def judge(seen: ModelDeploymentSeen, now: datetime) -> Turn | None:
-    """Step or promote when every critical SLO passes, at live weights and after the step's least time; else wait or give up."""
+    """Step or promote when every critical SLO passes, at live weights and after the step's least time; else wait."""
     canary = seen.status.canary
     if canary is None or canary.step == 0:
         return None
@@ -141,7 +151,14 @@ def judge(seen: ModelDeploymentSeen, now: datetime) -> Turn | None:
             (item for item in state.verdicts if item.role is Role.CRITICAL and item.verdict is Verdict.FAIL), None
         )
         if failed is not None:
-            return _end(seen, canary, now, Decision.ROLLED_BACK, "Harmful", f"{failed.slo}: {failed.message}")
+            return _end(
+                seen,
+                canary,
+                now,
+                decision=Decision.ROLLED_BACK,
+                reason="Harmful",
+                why=f"{failed.slo}: {failed.message}",
+            )
         if not seen.spec.suspend and _passes(seen, canary, state, now):
             last = canary.step >= len(seen.spec.canary.steps)
             return _promote(seen, canary, state, now) if last else _step(seen, canary, canary.step + 1, now)
@@ -209,7 +226,8 @@ def _step(seen: ModelDeploymentSeen, canary: Canary, number: int, now: datetime)
     stepped = canary.model_copy(
         update={"step": number, "step_started_time": now, "weight": WeightStatus(desired=weight), "slos": ()}
     )
-    message = f"Step {number} of {len(seen.spec.canary.steps)}: model version {canary.model_version} gets {weight} % of the requests."
+    share = f"model version {canary.model_version} gets {weight} % of the requests"
+    message = f"Step {number} of {len(seen.spec.canary.steps)}: {share}."
     return Turn(
         status=seen.status.model_copy(update={"canary": stepped}),
         event=Emit(type="Normal", reason="CanaryStep", message=message, action="Canary"),
@@ -232,13 +250,15 @@ def _promote(
             "previous": previous,
             "canary": None,
             "rejected": (),
-            "history": _history(seen, canary, now, Decision.PROMOTED, why, message),
+            "history": _history(seen, canary, now, decision=Decision.PROMOTED, reason=why, message=message),
         }
     )
     return Turn(status=status, event=Emit(type="Normal", reason="Promoted", message=message[:1000], action="Promote"))
 
 
-def _end(seen: ModelDeploymentSeen, canary: Canary, now: datetime, decision: Decision, reason: str, why: str) -> Turn:
+def _end(
+    seen: ModelDeploymentSeen, canary: Canary, now: datetime, *, decision: Decision, reason: str, why: str
+) -> Turn:
     """The candidate loses: route first (the next policy has no canary), then scale."""
     leave = now + timedelta(seconds=seen.spec.canary.scale_down_delay_seconds)
     shared = {"version", "model_version", "slot", "digest", "server"}
@@ -251,7 +271,7 @@ def _end(seen: ModelDeploymentSeen, canary: Canary, now: datetime, decision: Dec
             "canary": None,
             "previous": Previous(**canary.model_dump(include=shared), scale_down_time=leave),
             "rejected": rejected if rolled_back else seen.status.rejected,
-            "history": _history(seen, canary, now, decision, reason, message),
+            "history": _history(seen, canary, now, decision=decision, reason=reason, message=message),
         }
     )
     event = Emit(
@@ -264,7 +284,7 @@ def _end(seen: ModelDeploymentSeen, canary: Canary, now: datetime, decision: Dec
 
 
 def _history(
-    seen: ModelDeploymentSeen, canary: Canary, now: datetime, decision: Decision, reason: str, message: str
+    seen: ModelDeploymentSeen, canary: Canary, now: datetime, *, decision: Decision, reason: str, message: str
 ) -> tuple[HistoryEntry, ...]:
     entry = HistoryEntry(
         id=canary.id,
@@ -285,7 +305,7 @@ def _give_up(seen: ModelDeploymentSeen, canary: Canary, state: State | None, now
     why = f"Undecided after {seen.spec.canary.max_seconds} s."
     match seen.spec.canary.on_undecided:
         case OnUndecided.ROLLBACK:
-            return _end(seen, canary, now, Decision.ROLLED_BACK, "Undecided", why)
+            return _end(seen, canary, now, decision=Decision.ROLLED_BACK, reason="Undecided", why=why)
         case OnUndecided.PROMOTE if state is not None and _measured(seen, state):
             return _promote(seen, canary, state, now, why="Undecided")
         case _:
@@ -306,9 +326,9 @@ def _evidence(brake: Brake) -> str:
     verdict = brake.verdict
     e_value = f"e-value {e_value_text(verdict.log_e_harm)} (needed {exp(verdict.log_threshold_harm):.0f})"
     return (
-        f"SLO {verdict.slo} failed after {verdict.candidate.total} requests on the candidate, {verdict.candidate.bad} of them bad "
-        f"(stable: {verdict.stable.bad} of {verdict.stable.total}), {e_value}. {verdict.message} "
-        f"The collector set its weight to 0 at {brake.time:%H:%M:%S} UTC."
+        f"SLO {verdict.slo} failed after {verdict.candidate.total} requests on the candidate, "
+        f"{verdict.candidate.bad} of them bad (stable: {verdict.stable.bad} of {verdict.stable.total}), {e_value}. "
+        f"{verdict.message} The collector set its weight to 0 at {brake.time:%H:%M:%S} UTC."
     )
 
 
@@ -316,7 +336,7 @@ def e_value_text(log_e: float | None) -> str:
     """Return an e-value for people: three digits, however large."""
     if log_e is None:
         return "unknown"
-    return f"{exp(log_e):.3g}" if log_e < 600 else f"10^{log_e / 2.302585:.0f}"
+    return f"{exp(log_e):.3g}" if log_e < PRINTABLE_LOG else f"10^{log_e / 2.302585:.0f}"
 
 
 def e_value_decimal(log_e: float | None) -> str | None:

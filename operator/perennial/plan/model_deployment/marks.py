@@ -16,7 +16,7 @@ def marks(seen: ModelDeploymentSeen, status: ModelDeploymentStatus, want: Wanted
     """
     available = _available(seen, status, want)
     return (
-        _ready(seen, status, available, want),
+        _ready(status, available, want),
         available,
         _progressing(seen, status),
         _slos_met(seen, status),
@@ -52,7 +52,7 @@ def _available(seen: ModelDeploymentSeen, status: ModelDeploymentStatus, want: W
     return mark("Available", True, "Serving", f"Model version {stable.model_version} answers.")
 
 
-def _ready(seen: ModelDeploymentSeen, status: ModelDeploymentStatus, available: Mark, want: Wanted | Waiting) -> Mark:
+def _ready(status: ModelDeploymentStatus, available: Mark, want: Wanted | Waiting) -> Mark:
     if available.status != "True" or status.stable is None:
         return mark("Ready", False, available.reason, available.message)
     if status.stable.since is None:
@@ -106,7 +106,7 @@ def _slos_met(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> Mark:
     return mark("SLOsMet", "Unknown", "NoMaturedCohort", "No matured cohort has enough labelled rows yet.")
 
 
-def _moving(
+def _moving(  # noqa: PLR0911 - a table of cases, the first that applies
     seen: ModelDeploymentSeen, status: ModelDeploymentStatus, available: Mark, want: Wanted | Waiting
 ) -> tuple[Mark, Mark]:
     if status.canary is not None:

@@ -1,7 +1,7 @@
 """What the ModelDeployment planner sees."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
 from perennial.api.training_run import TrainingRunStatus
@@ -36,8 +36,8 @@ class ModelDeploymentSeen:
     collector_pods: Manifest | None = None
     pods: Sequence[Manifest] = ()
     runs: Sequence[RunFound] = ()
-    collector: Fact[State] = Fact()
-    registry: Fact[RegisteredModel] = Fact()
+    collector: Fact[State] = field(default_factory=Fact)
+    registry: Fact[RegisteredModel] = field(default_factory=Fact)
     aliased: CallResult | None = None
     told: CallResult | None = None
     settings: PlanSettings
@@ -51,7 +51,7 @@ def set_champion(spec: ModelDeploymentSpec, status: ModelDeploymentStatus) -> Se
     return SetAlias(model=spec.model.name, alias=CHAMPION, version=stable.model_version)
 
 
-def observe(
+def observe(  # noqa: PLR0917 - the one signature of all kinds
     cache: Cache, results: Results, facts: Facts, settings: PlanSettings, namespace: str, name: str
 ) -> ModelDeploymentSeen | None:
     """Return what is known of a ModelDeployment; None if it is gone or going."""

@@ -23,7 +23,9 @@ PROGRESS_SECONDS = 5.0
 
 
 def plan(seen: ModelDeploymentSeen, now: datetime) -> Plan:
-    """Make the plan. In this order, the first that applies:
+    """Make the plan.
+
+    In this order, the first that applies:
 
     1. The collector braked the candidate, or it lost for another reason: roll back.
     2. Nothing answers yet: the first version does, once it is ready.

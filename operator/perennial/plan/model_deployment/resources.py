@@ -143,8 +143,8 @@ def desired_slot(seen: ModelDeploymentSeen, deployed: Deployed, replicas: int) -
 def desired_router(seen: ModelDeploymentSeen, stable: Slot) -> tuple[dict[str, Any], ...]:
     """Return the router's ConfigMap, Deployment and Services.
 
-    The bootstrap's safe weights follow the stable slot, but only a change of its structure restarts the routers: one that
-    restarts for any other reason reads the newest file.
+    The bootstrap's safe weights follow the stable slot, but only a change of its structure restarts the routers: one
+    that restarts for any other reason reads the newest file.
     """
     owner, settings = seen.owner, seen.settings
     config = child("v1", "ConfigMap", f"{owner.name}-router", owner, "router")

@@ -1,4 +1,4 @@
-"""When the stable version is trained anew: on a broken promise, within the guardrails, and always with a reason on record."""
+"""When the stable version is trained anew: on a broken promise, within the guardrails, with a reason on record."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,7 +25,9 @@ class Turn:
 
 
 def retrain(seen: ModelDeploymentSeen, want: Wanted | None, now: datetime) -> Turn | None:
-    """Decide. In this order:
+    """Decide.
+
+    In this order:
 
     1. The current run has ended: record how. It still runs: wait, one at a time.
     2. No trigger asks, or the ModelDeployment is suspended: nothing.
@@ -79,7 +81,10 @@ def _refusal(known: RetrainingStatus, guardrails: Guardrails, now: datetime) -> 
     if known.next_eligible_time is not None and now < known.next_eligible_time:
         return (
             "Cooldown",
-            f"The last one started at {known.last_started_time:%Y-%m-%d %H:%M:%S}; the next may at {known.next_eligible_time:%H:%M:%S}.",
+            (
+                f"The last one started at {known.last_started_time:%Y-%m-%d %H:%M:%S} UTC; "
+                f"the next may at {known.next_eligible_time:%Y-%m-%d %H:%M:%S} UTC."
+            ),
         )
     today = [started for started in known.started_times if now - started < DAY]
     if len(today) >= guardrails.max_per_day:

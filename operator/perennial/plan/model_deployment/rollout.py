@@ -65,17 +65,16 @@ def _container_trouble(pod: Manifest) -> tuple[str, str] | None:
         waiting = container.get("state", {}).get("waiting", {})
         ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated") or {}
         if waiting.get("reason") in WAITING_REASONS:
+            why = waiting.get("message") or waiting["reason"]
+            image = container.get("image") or "?"
             return (
                 WAITING_REASONS[waiting["reason"]],
-                f"Container {container['name']} can't start with image {container.get('image') or '?'}: "
-                f"{waiting.get('message') or waiting['reason']}",
+                f"Container {container['name']} can't start with image {image}: {why}",
             )
         if ended.get("exitCode"):
-            said = (ended.get("message") or ended.get("reason") or "").strip().splitlines()
-            return (
-                "ContainerFailed",
-                f"Container {container['name']} ended with exit code {ended['exitCode']}: {said[-1][:400] if said else 'it said nothing'}",
-            )
+            lines = (ended.get("message") or ended.get("reason") or "").strip().splitlines()
+            said = lines[-1][:400] if lines else "it said nothing"
+            return "ContainerFailed", f"Container {container['name']} ended with exit code {ended['exitCode']}: {said}"
     return None
 
 

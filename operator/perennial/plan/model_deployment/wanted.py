@@ -47,7 +47,9 @@ def wanted(seen: ModelDeploymentSeen) -> Wanted | Waiting:
         what = f"version {model.version}" if model.version else f"alias {model.alias}"
         return Waiting(
             reason="ModelNotFound",
-            message=f"MLflow has no {what} of model {model.name}: register it, or fix spec.model. It is looked for again.",
+            message=(
+                f"MLflow has no {what} of model {model.name}: register it, or fix spec.model. It is looked for again."
+            ),
         )
     return _version(seen, version, registry.versions[version].digest)
 
@@ -74,8 +76,10 @@ def _from_retraining(seen: ModelDeploymentSeen) -> Wanted | Waiting:
         return newer[-1]
     return Waiting(
         reason="NoModelVersion",
-        message=f"No TrainingRun of model {seen.spec.model.name} has passed its gate in this namespace: create one, or see why with "
-        "`kubectl get trainingruns`.",
+        message=(
+            f"No TrainingRun of model {seen.spec.model.name} has passed its gate in this namespace: create one, "
+            "or see why with `kubectl get trainingruns`."
+        ),
     )
 
 

@@ -16,9 +16,9 @@ def decimal(value: float) -> str:
 def judge(gate: Gate, measured: Sequence[Mapping[str, Any]]) -> tuple[GateResult, ...]:
     """Return each metric's result.
 
-    A limit passes when the whole 95 % interval is within it, fails when the whole interval is beyond it, and is undecided
-    in between. A metric with both limits fails if either fails and passes only if both do. No held-out row in the rate's
-    denominator is NoData, which never passes.
+    A limit passes when the whole 95 % interval is within it, fails when the whole interval is beyond it, and is
+    undecided in between. A metric with both limits fails if either fails and passes only if both do. No held-out row in
+    the rate's denominator is NoData, which never passes.
     """
     by_name = {item["metric"]: item for item in measured}
     return tuple(_judge_metric(metric, by_name.get(metric.name.value)) for metric in gate.metrics)

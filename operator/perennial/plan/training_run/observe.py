@@ -1,7 +1,7 @@
 """What the TrainingRun planner sees, and the calls it may make (a call's outcome is looked up by the call itself)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from perennial.api.dataset import DatasetSpec, DatasetStatus
@@ -31,7 +31,7 @@ class TrainingRunSeen:
     training: Manifest | None = None
     evaluation: Manifest | None = None
     pods: Sequence[Manifest] = ()
-    registry: Fact[RegisteredModel] = Fact()
+    registry: Fact[RegisteredModel] = field(default_factory=Fact)
     run: CallResult | None = None
     registered: CallResult | None = None
     finished: CallResult | None = None
@@ -83,7 +83,7 @@ def finish_run(status: TrainingRunStatus) -> FinishRun | None:
     return FinishRun(run_id=status.mlflow.run_id, status=ended)
 
 
-def observe(
+def observe(  # noqa: PLR0917 - the one signature of all kinds
     cache: Cache, results: Results, facts: Facts, settings: PlanSettings, namespace: str, name: str
 ) -> TrainingRunSeen | None:
     """Return what is known of a TrainingRun; None if it is gone or going."""

@@ -17,7 +17,9 @@ class Unpinned:
     message: str
 
 
-def pin(spec: TrainingRunSpec, dataset: DatasetFound | None) -> PinnedDataset | Unpinned:
+def pin(  # noqa: PLR0911 - a list of what may be missing, the first that is
+    spec: TrainingRunSpec, dataset: DatasetFound | None
+) -> PinnedDataset | Unpinned:
     """Return the version and the bounds that the run is pinned to.
 
     Bounds are half-open, [from, until). The window ends one second after the version's newest row (or at `to`), and the
@@ -35,7 +37,9 @@ def pin(spec: TrainingRunSpec, dataset: DatasetFound | None) -> PinnedDataset | 
     if spec.gate is not None and dataset.spec.split is None:
         return Unpinned(
             reason="NothingHeldOut",
-            message=f"The gate needs held-out rows, but Dataset {name} has no spec.split: add split.byTime.lastSeconds.",
+            message=(
+                f"The gate needs held-out rows, but Dataset {name} has no spec.split: add split.byTime.lastSeconds."
+            ),
         )
     schema = dataset.spec.schema_
     pinned = PinnedDataset(digest=version.digest, target=schema.target, time=schema.time)
@@ -44,7 +48,9 @@ def pin(spec: TrainingRunSpec, dataset: DatasetFound | None) -> PinnedDataset | 
     if schema.time is None or version.from_ is None or version.to is None:
         return Unpinned(
             reason="NoEventTime",
-            message=f"spec.window goes by event time, but Dataset {name} has no spec.schema.time: name the column there.",
+            message=(
+                f"spec.window goes by event time, but Dataset {name} has no spec.schema.time: name the column there."
+            ),
         )
     newest = version.to + timedelta(seconds=1)
     begin, end = version.from_, newest
@@ -57,8 +63,10 @@ def pin(spec: TrainingRunSpec, dataset: DatasetFound | None) -> PinnedDataset | 
     if split <= begin:
         return Unpinned(
             reason="WindowTooShort",
-            message=f"Nothing is left to learn from: the split holds out {held_out} s of a window from {begin:%Y-%m-%d} to {end:%Y-%m-%d}. "
-            "Make the window longer or the split shorter, or wait for more data.",
+            message=(
+                f"Nothing is left to learn from: the split holds out {held_out} s of a window from {begin:%Y-%m-%d} "
+                f"to {end:%Y-%m-%d}. Make the window longer or the split shorter, or wait for more data."
+            ),
         )
     return pinned.model_copy(
         update={

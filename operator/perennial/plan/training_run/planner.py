@@ -39,14 +39,17 @@ UNDER_WAY = {JobPhase.ABSENT, JobPhase.WAITING, JobPhase.RUNNING}
 
 
 def plan(seen: TrainingRunSeen, now: datetime) -> Plan:
-    """Make the plan. In this order:
+    """Make the plan.
+
+    In this order:
 
     1. It has ended: only the MLflow run is still to be closed.
     2. The data is not pinned: pin it, or say what it waits for.
     3. There is no MLflow run: make one.
     4. Training has not ended: there is a Job; say where it is. It failed: the run has failed.
     5. The champion to compare with is not known: hold until the registry answers.
-    6. Evaluation has not ended: there is a Job. It ended: judge the gate. It failed, or the gate refused: the run has failed.
+    6. Evaluation has not ended: there is a Job. It ended: judge the gate. It failed, or the gate refused: the run has
+       failed.
     7. The version is not registered: register it. The run has succeeded.
     """
     for stage in (_ended, _unpinned, _without_run, _in_training, _without_baseline, _in_evaluation):
@@ -56,7 +59,7 @@ def plan(seen: TrainingRunSeen, now: datetime) -> Plan:
     return _registering(seen, now)
 
 
-def _ended(seen: TrainingRunSeen, now: datetime) -> Plan | None:
+def _ended(seen: TrainingRunSeen, _now: datetime) -> Plan | None:
     if seen.status.terminal_state is None:
         return None
     finish = finish_run(seen.status)
@@ -118,8 +121,8 @@ def _in_training(seen: TrainingRunSeen, now: datetime) -> Plan | None:
             now,
             ended,
             _class_of(outcome),
-            outcome.exit_code,
             f"Training failed ({outcome.reason}): {outcome.error()}{_advice(outcome)}",
+            exit_code=outcome.exit_code,
         )
     return _going(seen, now, ended, "Trained", "Training is complete; the model is evaluated next.")
 
@@ -171,7 +174,7 @@ def _in_evaluation(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     if result is None or "digest" not in result:
         class_ = FailureClass.LOST if outcome.phase is JobPhase.COMPLETE else _class_of(outcome)
         what = outcome.error() or "the Job left no result"
-        return _failed(seen, now, ended, class_, outcome.exit_code, f"Evaluation failed: {what}")
+        return _failed(seen, now, ended, class_, f"Evaluation failed: {what}", exit_code=outcome.exit_code)
     ended = ended.model_copy(update={"model": TrainedModel(source=result["source"], digest=result["digest"])})
     return _judged(seen, now, ended, result["results"])
 
@@ -190,7 +193,7 @@ def _judged(
         event = Emit(type="Normal", reason="GatePassed", message=told[:1000], action="Judge")
         return _going(seen, now, status, "Registering", "The gate passed; the model is registered.", events=(event,))
     reason = "GateRejected" if verdict is Verdict.FAIL else "GateUndecided"
-    return _failed(seen, now, status, FailureClass.GATE, None, told, reason=reason)
+    return _failed(seen, now, status, FailureClass.GATE, told, reason=reason)
 
 
 def _registering(seen: TrainingRunSeen, now: datetime) -> Plan:
@@ -240,9 +243,9 @@ def _failed(
     now: datetime,
     status: TrainingRunStatus,
     class_: FailureClass,
-    exit_code: int | None,
     message: str,
     *,
+    exit_code: int | None = None,
     reason: str | None = None,
 ) -> Plan:
     reason = reason or f"{class_.value}Failure"
