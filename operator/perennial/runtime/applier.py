@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from perennial.plan.actions import Apply, Call, Delete, Emit, Manifest, Plan
-from perennial.plan.observed import CallResult
 from perennial.runtime.client import Client
 from perennial.runtime.clock import Clock
 from perennial.runtime.drift import APPLIED, differences, intent_hash, stamped
-from perennial.runtime.errors import PerennialError, Retryable, Terminal
+from perennial.runtime.errors import LeadershipLost, PerennialError, Retryable, Terminal
 from perennial.runtime.resources import Key, Resource, resource_of
-from perennial.runtime.results import CallResults
+from perennial.runtime.results import ERROR_SECONDS, REFUSED_SECONDS, CallResults
 from perennial.runtime.store import Store, controller_of
 
 log = logging.getLogger(__name__)
@@ -31,7 +30,7 @@ class Events(Protocol):
 
 
 class CallFailed(Retryable):
-    """A call outside the cluster failed; its error is recorded and the planner will see it."""
+    """A call outside the cluster failed. The planner sees why, plans without the call, and tells of it in status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +81,21 @@ class Applier:
 
         Raises:
             Retryable: something failed that may work later.
-            Terminal: something was refused; the object's `Stalled` condition says what.
+            Terminal: a child was refused; the object's `Stalled` condition says what.
         """
         try:
             for apply in plan.applies:
                 await self._apply(apply)
-            for call in plan.calls:
-                await self._call(key, call)
         except Terminal as error:
             await self._stall(key, resource, error)
             raise
+        for call in plan.calls:
+            await self._call(key, call)
         if plan.status is not None:
             await self._write_status(key, resource, plan.status)
         await self._emit(key, plan.events)
         gone = [await self._delete(delete) for delete in plan.deletes]
+        self._results.settle(key, plan.calls)
         return tuple(each for each in gone if each is not None)
 
     async def _apply(self, apply: Apply) -> None:
@@ -150,14 +150,16 @@ class Applier:
     async def _call(self, key: Key, call: Call) -> None:
         try:
             value = await self._calls[type(call)](key, call)
-        except Terminal as error:
-            self._results.record(key, call, CallResult(error=error.message))
+        except LeadershipLost:
             raise
+        except Terminal as error:
+            self._results.failed(key, call, error.message, seconds=REFUSED_SECONDS)
+            raise CallFailed(str(error)) from error
         except PerennialError as error:
-            self._results.record(key, call, CallResult(error=str(error)))
             after = error.after if isinstance(error, Retryable) else 0.0
-            raise CallFailed(str(error), after=after) from error
-        self._results.record(key, call, CallResult(value=value))
+            self._results.failed(key, call, str(error), seconds=max(ERROR_SECONDS, after))
+            raise CallFailed(str(error)) from error
+        self._results.succeeded(key, call, value)
 
     async def _write_status(self, key: Key, resource: Resource, status: Manifest) -> None:
         observed = self._store.get(*key)

@@ -21,7 +21,7 @@ from perennial.runtime.errors import Conflict, LeadershipLost, Retryable, Termin
 from perennial.runtime.logs import bound
 from perennial.runtime.queue import WorkQueue
 from perennial.runtime.resources import Key, Resource
-from perennial.runtime.results import ERROR_SECONDS, CallResults
+from perennial.runtime.results import CallResults
 from perennial.runtime.store import Store
 
 log = logging.getLogger(__name__)
@@ -149,7 +149,6 @@ class Controller(Generic[O]):
                 return "requeue"
             case CallFailed():
                 log.warning("a call failed", extra=fields)
-                self.queue.add_after(key, max(delay, ERROR_SECONDS))
             case Retryable():
                 log.warning("will be tried again", extra=fields)
             case TimeoutError():
@@ -172,7 +171,9 @@ class Controller(Generic[O]):
             self.queue.add(key)  # what the calls brought is for the next plan to record
         if unseen:
             self._unseen[key] = unseen
-        return plan.requeue_after
+        # A planner that holds on a failed call need not think of the time: the key comes back when the error has gone.
+        soon = [each for each in (plan.requeue_after, self._results.until_next_call(key)) if each is not None]
+        return min(soon, default=None)
 
     async def _own_writes(self, key: Key) -> None:
         """Wait until the cache has seen what this key wrote last, so that no plan repeats or contradicts it."""

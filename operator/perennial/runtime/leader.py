@@ -66,6 +66,7 @@ class Leader:
         self._jitter = jitter
         self._seen: Manifest | None = None
         self._seen_changed = clock.monotonic()
+        self._written = False  # whether `_seen` is what we wrote last, and nothing failed since
         self._renewed: float | None = None
         on_change(False)
 
@@ -84,7 +85,7 @@ class Leader:
             LeadershipLost: this process does not lead, or cannot know whether it still does.
         """
         if not self.leading:
-            raise LeadershipLost("this process does not hold the lease")
+            raise LeadershipLost(f"the lease could not be renewed in time; {self._holder() or 'nobody'} holds it")
 
     async def acquire(self) -> None:
         """Try until this process leads."""
@@ -102,8 +103,7 @@ class Leader:
         try:
             while True:
                 await self._pause()
-                if not await self._try() and self._holder() not in (None, self._settings.identity):
-                    raise LeadershipLost(f"{self._holder()} holds the lease now")
+                await self._try()
                 self.check()
         except LeadershipLost:
             self._step_down()
@@ -123,21 +123,23 @@ class Leader:
 
     async def _try(self) -> bool:
         """Take or renew the lease once; return whether it is ours. Failures of the API server count as no."""
-        settings = self._settings
         started = self._clock.monotonic()
         try:
             # Bounded, so that one request that hangs does not use up the whole deadline.
-            async with asyncio.timeout(settings.renew_deadline_seconds / 2):
-                lease = await self._client.get(LEASE, settings.namespace, settings.name)
-                self._observe(lease)
-                if not self._free(lease):
-                    return False
-                self._seen = await self._write(lease)
+            async with asyncio.timeout(self._settings.renew_deadline_seconds / 2):
+                if not self._written:  # else nobody can have changed it without our next write failing
+                    self._observe(await self._client.get(LEASE, self._settings.namespace, self._settings.name))
+                    if not self._free():
+                        self._renewed = None
+                        return False
+                self._written = False
+                self._seen = await self._write(self._seen)
         except Conflict:
             return False
         except (Retryable, TimeoutError) as error:
             log.warning("the lease could not be reached", extra={"error": str(error) or "timeout"})
             return False
+        self._written = True
         # From the start of the request on: the server may have taken it before we heard of it, never earlier.
         self._renewed = self._seen_changed = started
         return True
@@ -146,12 +148,11 @@ class Leader:
         if _version(lease) != _version(self._seen):
             self._seen, self._seen_changed = lease, self._clock.monotonic()
 
-    def _free(self, lease: Manifest | None) -> bool:
+    def _free(self) -> bool:
         """Say whether we may write the lease: nobody's, ours, or run out by our own clock since it last changed."""
-        holder = self._holder()
-        if lease is None or holder in (None, self._settings.identity):
+        if self._seen is None or self._holder() in (None, self._settings.identity):
             return True
-        duration = float(lease["spec"].get("leaseDurationSeconds") or self._settings.duration_seconds)
+        duration = float(self._seen["spec"].get("leaseDurationSeconds") or self._settings.duration_seconds)
         return self._clock.monotonic() - self._seen_changed >= duration
 
     async def _write(self, lease: Manifest | None) -> Manifest:

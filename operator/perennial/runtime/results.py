@@ -13,55 +13,72 @@ from perennial.runtime.clock import Clock
 from perennial.runtime.resources import Key
 
 ERROR_SECONDS: Final = 10.0
-"""How long a planner sees that a call failed. After that it has no result, so a planner that held on it calls again."""
+"""How long a planner sees that a call failed; then it has no result, so the call is made again."""
+
+REFUSED_SECONDS: Final = 60.0
+"""The same for a call that was understood and refused: asking again soon is no use."""
 
 _LIMIT: Final = 20_000
-"""Results kept, over all keys. A forgotten result costs one repeated call, which is idempotent."""
+"""Keys whose results are kept. One that is lost costs a repeated call, which is idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    result: CallResult
+    until: float
 
 
 class CallResults:
     """Outcomes by key and by the call's content.
 
-    A success is kept until a plan that does not repeat the call has been carried out (that plan has recorded it: a later
-    equal call is a new one), an error for `ERROR_SECONDS`.
+    An error is kept for its time, a success until a plan that does not repeat the call has been carried out (`settle`).
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._kept: OrderedDict[tuple[Key, str], tuple[CallResult, float]] = OrderedDict()
+        self._kept: dict[Key, dict[str, _Kept]] = {}
 
     def of(self, key: Key) -> "KeyResults":
         """Return the results of one key's calls, as its planner sees them."""
         return KeyResults(self, key)
 
-    def record(self, key: Key, call: Call, result: CallResult) -> None:
-        """Keep the latest outcome of a call."""
-        where = (key, content(call))
-        self._kept[where] = (result, self._clock.monotonic())
-        self._kept.move_to_end(where)
-        if len(self._kept) > _LIMIT:
-            self._kept.popitem(last=False)
+    def succeeded(self, key: Key, call: Call, value: Mapping[str, str]) -> None:
+        """Keep what a call brought."""
+        self._keep(key, call, _Kept(CallResult(value=value), math.inf))
+
+    def failed(self, key: Key, call: Call, error: str, *, seconds: float) -> None:
+        """Keep for some seconds why a call failed."""
+        self._keep(key, call, _Kept(CallResult(error=error), self._clock.monotonic() + seconds))
 
     def look_up(self, key: Key, call: Call) -> CallResult | None:
         """Return the outcome of an equal call of this key, or None."""
-        found = self._kept.get((key, content(call)))
-        if found is None:
-            return None
-        result, recorded = found
-        stale = result.error is not None and self._clock.monotonic() - recorded >= ERROR_SECONDS
-        return None if stale else result
+        kept = self._kept.get(key, {}).get(content(call))
+        return kept.result if kept is not None and self._clock.monotonic() < kept.until else None
 
-    def recorded(self, key: Key, repeated: Iterable[Call]) -> None:
-        """Drop the successes of a key whose plan has been carried out, but for the calls which that plan made."""
-        kept = {(key, content(call)) for call in repeated}
-        for where in [where for where in self._kept if where[0] == key and where not in kept]:
-            if self._kept[where][0].error is None:
-                del self._kept[where]
+    def settle(self, key: Key, calls: Iterable[Call]) -> None:
+        """Take note that a plan with these calls was carried out: it recorded all other calls that succeeded."""
+        made = {content(call) for call in calls}
+        now = self._clock.monotonic()
+        kept = self._kept.get(key, {})
+        left = {what: each for what, each in kept.items() if what in made or now < each.until < math.inf}
+        if left:
+            self._kept[key] = left
+        else:
+            self._kept.pop(key, None)
+
+    def until_next_call(self, key: Key) -> float | None:
+        """Return the seconds until the first error of this key has gone, so that its call is made again; or None."""
+        ends = [each.until for each in self._kept.get(key, {}).values() if each.until < math.inf]
+        return max(0.0, min(ends) - self._clock.monotonic()) if ends else None
 
     def forget(self, key: Key) -> None:
         """Drop what is kept of an object that is gone."""
-        for where in [where for where in self._kept if where[0] == key]:
-            del self._kept[where]
+        self._kept.pop(key, None)
+
+    def _keep(self, key: Key, call: Call, kept: _Kept) -> None:
+        self._kept.setdefault(key, {})[content(call)] = kept
+        if len(self._kept) > _LIMIT:
+            del self._kept[next(iter(self._kept))]
 
 
 @dataclass(frozen=True, slots=True)
