@@ -3,13 +3,13 @@
 import argparse
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cluster import kubernetes, providers, tools
 from cluster.errors import ClusterError
+from cluster.loading import load_archive, load_built
 from cluster.local import LocalCluster
 from cluster.paths import DEFAULT_NAME, ClusterPaths
 
@@ -60,9 +60,11 @@ def _status(parsed: argparse.Namespace) -> int:
 
 def _load(parsed: argparse.Namespace) -> int:
     cluster = providers.started(_paths(parsed))
-    for archive in parsed.archive:
-        with archive.open("rb") as file:
-            cluster.load(lambda target, file=file: shutil.copyfileobj(file, target, 1 << 20))  # type: ignore[misc]
+    if parsed.archive:
+        for archive in parsed.archive:
+            load_archive(cluster, archive)
+    else:
+        load_built(cluster)
     return 0
 
 
@@ -117,8 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     add("kubeconfig", _kubeconfig, "print the path of the administrator's kubeconfig")
     add("audit-log", _audit_log, "print the path of the API server's audit log")
     add("env", _environment, "print shell commands that put kubectl and helm on PATH and set KUBECONFIG")
-    load = add("load", _load, "load OCI archives into the cluster")
-    load.add_argument("archive", nargs="+", type=Path, help="an OCI archive")
+    load = add("load", _load, "load images into the cluster")
+    load.add_argument("archive", nargs="*", type=Path, help="OCI archives (default: the images in build/images.json)")
     execute = add("exec", _execute, "run a command inside the local node")
     execute.add_argument("command", nargs=argparse.REMAINDER, help="the command (default: a shell)")
     add("tools", _tools, "fetch kubectl, helm and uv, and print their directory")

@@ -1,5 +1,7 @@
 """Brings images from our store into a cluster, sending only the layers that it has not."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Protocol
@@ -7,6 +9,10 @@ from typing import IO, Protocol
 from cluster import internal_images
 from cluster.errors import ClusterError
 from cluster.oci import Image
+from cluster.paths import REPOSITORY
+from cluster.progress import step
+
+BUILT = REPOSITORY / "build" / "images.json"
 
 
 class Provider(Protocol):
@@ -55,3 +61,32 @@ def load_image(cluster: Provider, image: Image) -> bool:
             return True
     cluster.load(lambda file: store.write_archive(image, file))
     return True
+
+
+def load_built(cluster: Provider) -> None:
+    """Bring the images that were built last into a cluster.
+
+    Raises:
+        ClusterError: None were built, or the cluster refused one.
+    """
+    if not BUILT.exists():
+        raise ClusterError(f"{BUILT} must name the images to load: build them with `make images`.")
+    for reference in json.loads(BUILT.read_text()).values():
+        image = internal_images.store().image(reference)
+        if image is None:
+            raise ClusterError(f"{reference} was not built on this machine: build it with `make images`.")
+        if reference not in cluster.references():
+            with step(f"Cluster: loading {reference}"):
+                load_image(cluster, image)
+
+
+def load_archive(cluster: Provider, archive: Path) -> None:
+    """Bring an OCI archive into a cluster.
+
+    Raises:
+        ClusterError: It is not there, or the cluster refused it.
+    """
+    if not archive.is_file():
+        raise ClusterError(f"{archive} must be a file: an OCI archive.")
+    with archive.open("rb") as file:
+        cluster.load(lambda target: shutil.copyfileobj(file, target, 1 << 20))
