@@ -91,8 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     materialise.add_argument("--from", dest="from_", type=_moment, metavar="RFC3339", help="the first moment wanted")
     materialise.add_argument("--until", type=_moment, metavar="RFC3339", help="the first moment not wanted any more")
     materialise.add_argument("--part", choices=("train", "test"), required=True, help="what the rows are for")
-    materialise.add_argument("--dataset", help="the Dataset's name, for dataset.json")
-    materialise.add_argument("--target", help="the column to predict, for dataset.json")
+    name, target = os.environ.get("PERENNIAL_DATASET_NAME"), os.environ.get("PERENNIAL_TARGET")
+    materialise.add_argument("--dataset", default=name, help="for dataset.json; default: $PERENNIAL_DATASET_NAME")
+    materialise.add_argument("--target", default=target, help="for dataset.json; default: $PERENNIAL_TARGET")
 
     fetch = commands.add_parser("fetch-model", help="download a registered model's version and verify it")
     fetch.set_defaults(run=_fetch_model)
@@ -105,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         "evaluate", help="count a trained model's and the champion's mistakes on the same rows"
     )
     evaluate.set_defaults(run=_evaluate)
-    evaluate.add_argument("--data", type=Path, required=True, help="folder with the held-out rows")
+    evaluate.add_argument("--data", type=Path, help="folder with the held-out rows; not needed without metrics")
     evaluate.add_argument("--run-id", required=True, help="the run in MLflow that logged the trained model")
     evaluate.add_argument("--model", help="the registered model's name")
     evaluate.add_argument("--baseline-version", help="the champion's version")

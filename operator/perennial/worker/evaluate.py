@@ -103,28 +103,32 @@ class Mistakes:
         }
 
 
-def evaluate(data: Path, run_id: str, champion: Champion | None, gate: GateSpec) -> dict[str, Any]:
+def evaluate(data: Path | None, run_id: str, champion: Champion | None, gate: GateSpec) -> dict[str, Any]:
     """Download the run's model and the champion, let both predict the rows below `data`, and count their mistakes.
 
+    Without metrics there is nothing to count: then only the model's address and digest are reported.
+
     Raises:
+        BadArguments: there are metrics but no data.
         BadData: the rows are unusable, the run logged no model, or a model cannot be loaded or cannot predict them.
         Unavailable: MLflow does not answer.
     """
-    from perennial.server.model import load  # noqa: PLC0415 - heavy
-
+    if gate.metrics and data is None:
+        raise BadArguments("metrics need --data, the folder with the held-out rows")
     registry = Registry()
     source = registry.logged_model(run_id)
     with tempfile.TemporaryDirectory(prefix="perennial-models-") as scratch:
         files = registry.download(source, Path(scratch, "candidate"))
-        candidate = _loaded(load, files, "the trained model")
-        baseline = None
-        if champion is not None:
-            address = f"models:/{champion.name}/{champion.version}"
-            baseline = _loaded(
-                load, registry.download(address, Path(scratch, "baseline"), champion.digest), "the champion"
-            )
-        mistakes = count_mistakes(data, candidate, baseline, gate)
-    results = [counted.result(compared=baseline is not None) for counted in mistakes]
+        results: list[dict[str, Any]] = []
+        if gate.metrics and data is not None:
+            candidate = _loaded(files, "the trained model")
+            baseline = None
+            if champion is not None:
+                address = f"models:/{champion.name}/{champion.version}"
+                downloaded = registry.download(address, Path(scratch, "baseline"), champion.digest)
+                baseline = _loaded(downloaded, "the champion")
+            counts = count_mistakes(data, candidate, baseline, gate)
+            results = [count.result(compared=baseline is not None) for count in counts]
     return {"source": source, "digest": files.digest, "results": results}
 
 
@@ -200,7 +204,9 @@ def _rows_over(metric: GateMetricName, truth: Any) -> Any:
             return truth | ~truth
 
 
-def _loaded(load: Any, files: ModelFiles, who: str) -> Predictor:
+def _loaded(files: ModelFiles, who: str) -> Predictor:
+    from perennial.server.model import load  # noqa: PLC0415 - heavy
+
     try:
         model: Predictor = load(files.folder)
     except Exception as error:  # whatever a user's model does when loaded, its author must hear of it

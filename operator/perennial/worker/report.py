@@ -13,7 +13,7 @@ TERMINATION_LOG = "/dev/termination-log"
 MESSAGE_BYTES = 4096
 """The kubelet cuts a termination message off after so many bytes."""
 
-_SENTENCE_CHARACTERS = 900
+_SENTENCE_BYTES = 2000
 _PROGRESS_SECONDS = 2.0
 
 
@@ -27,10 +27,18 @@ def fits(result: Mapping[str, Any]) -> bool:
     return len(encoded(result)) <= MESSAGE_BYTES
 
 
-def clip(text: str, characters: int) -> str:
-    """Return `text` on one line of at most `characters` characters that can be written as UTF-8."""
+def clip(text: str, size: int) -> str:
+    """Return `text` on one line that takes at most `size` bytes as a JSON string, quotes not counted."""
     line = " ".join(text.encode("utf-8", "replace").decode().split())
-    return line if len(line) <= characters else line[: characters - 1] + "…"
+    if _json_size(line) <= size:
+        return line
+    while _json_size(line) > size - len("…".encode()):
+        line = line[: min(len(line) - 1, size)]
+    return line + "…"
+
+
+def _json_size(text: str) -> int:
+    return len(json.dumps(text, ensure_ascii=False).encode()) - 2
 
 
 def publish(result: Mapping[str, Any]) -> None:
@@ -44,7 +52,7 @@ def publish(result: Mapping[str, Any]) -> None:
 
 def publish_error(sentence: str) -> None:
     """Leave the reason for giving up where the operator finds it."""
-    publish({"error": clip(sentence, _SENTENCE_CHARACTERS)})
+    publish({"error": clip(sentence, _SENTENCE_BYTES)})
 
 
 def say(line: str) -> None:
