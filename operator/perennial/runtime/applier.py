@@ -87,7 +87,7 @@ class Applier:
             for apply in plan.applies:
                 await self._apply(apply)
         except Terminal as error:
-            await self._stall(key, resource, error)
+            await self.stall(key, resource, error)
             raise
         for call in plan.calls:
             await self._call(key, call)
@@ -171,7 +171,7 @@ class Applier:
             lost = ", ".join(differences(status, written.get("status"))) or "a default was added"
             log.warning("the API server changed a status: the CRD does not know it as written", extra={"fields": lost})
 
-    async def _stall(self, key: Key, resource: Resource, error: Terminal) -> None:
+    async def stall(self, key: Key, resource: Resource, error: Terminal) -> None:
         """Say in the object's conditions that somebody must act: the planner's status cannot be written now.
 
         The planner's next status that is written, whole, takes the condition away again.

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Generic, Protocol, TypeVar
 
+from pydantic import ValidationError
+
 from perennial.plan.actions import Plan
 from perennial.plan.observed import Results
 from perennial.runtime.applier import Applier, CallFailed, Gone
@@ -122,12 +124,16 @@ class Controller(Generic[O]):
         """Reconcile, and decide when the key comes back."""
         try:
             async with asyncio.timeout(self._limit_seconds):
-                requeue_after = await self._once(key)
+                again, requeue_after = await self._once(key)
         except LeadershipLost:
             raise
         except Exception as error:  # noqa: BLE001 - the one place: whatever a planner or a service does, the loop goes on
             return self._failed(key, error)
-        self.queue.forget(key)
+        if again:
+            # With back-off, lest a planner that repeats a call for ever spins.
+            self.queue.add_rate_limited(key)
+        else:
+            self.queue.forget(key)
         if requeue_after is None:
             return "success"
         self.queue.add_after(key, requeue_after)
@@ -157,23 +163,27 @@ class Controller(Generic[O]):
                 log.error("reconciling failed unexpectedly", extra=fields, exc_info=error)
         return "error"
 
-    async def _once(self, key: Key) -> float | None:
+    async def _once(self, key: Key) -> tuple[bool, float | None]:
+        """Reconcile; return whether calls brought something to be recorded now, and when the key is due anyway."""
         await self._own_writes(key)
-        seen = self._reconciler.observe(self._results.of(key), key.namespace, key.name)
-        if seen is None:
+        try:
+            seen = self._reconciler.observe(self._results.of(key), key.namespace, key.name)
+            plan = self._reconciler.plan(seen, self._clock.now()) if seen is not None else None
+        except ValidationError as error:
+            # The CRD let something pass that the models refuse: the user must know, and can change it.
+            refused = Terminal("InvalidObject", _sentence(error))
+            await self._applier.stall(key, self._reconciler.resource, refused)
+            raise refused from error
+        if plan is None:
             self._results.forget(key)
             self._reconciler.gone(key)
-            return None
-        plan = self._reconciler.plan(seen, self._clock.now())
+            return False, None
         unseen = await self._applier.run(key, self._reconciler.resource, plan)
-        self._results.recorded(key, plan.calls)
-        if plan.calls:
-            self.queue.add(key)  # what the calls brought is for the next plan to record
         if unseen:
             self._unseen[key] = unseen
         # A planner that holds on a failed call need not think of the time: the key comes back when the error has gone.
         soon = [each for each in (plan.requeue_after, self._results.until_next_call(key)) if each is not None]
-        return min(soon, default=None)
+        return bool(plan.calls), min(soon, default=None)
 
     async def _own_writes(self, key: Key) -> None:
         """Wait until the cache has seen what this key wrote last, so that no plan repeats or contradicts it."""
@@ -182,3 +192,9 @@ class Controller(Generic[O]):
             async with asyncio.timeout(_OWN_WRITES_SECONDS):
                 for gone in unseen:
                     await self._store.wait_until(gone.key, gone.seen)
+
+
+def _sentence(error: ValidationError) -> str:
+    """Return what must hold, for the first three fields that break it."""
+    problems = [f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()[:3]]
+    return f"{error.title}: {'; '.join(problems)}"

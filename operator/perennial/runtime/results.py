@@ -1,6 +1,6 @@
 """What became of the calls to the world outside the cluster, kept until a plan has recorded it."""
 
-from collections import OrderedDict
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Final
