@@ -12,7 +12,8 @@ class OutsideError(Exception):
     """A service outside the cluster's API did not do what it was asked. `service` is its name for people."""
 
     def __init__(self, service: str, message: str) -> None:
-        super().__init__(f"{service}: {message}")
+        end = "" if message.endswith((".", "!", "?")) else "."
+        super().__init__(f"{service}: {message}{end}")
         self.service = service
         self.message = message
 
