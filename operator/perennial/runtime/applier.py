@@ -18,7 +18,10 @@ from perennial.runtime.store import Store, controller_of
 log = logging.getLogger(__name__)
 
 CallHandler = Callable[[Key, Call], Awaitable[Mapping[str, str]]]
-"""Makes one call for a key, idempotently; returns its outcome as flat data. Raises `PerennialError`."""
+"""Makes one call of whatever type for a key, idempotently; returns its outcome as flat data.
+
+Raises `Unavailable` where nobody knows whether it was done, `Terminal` where it was refused.
+"""
 
 
 class Events(Protocol):
@@ -64,7 +67,7 @@ class Applier:
         store: Store,
         results: CallResults,
         events: Events,
-        calls: Mapping[type[Call], CallHandler],
+        calls: CallHandler,
         clock: Clock,
     ) -> None:
         self._client = client
@@ -149,7 +152,7 @@ class Applier:
 
     async def _call(self, key: Key, call: Call) -> None:
         try:
-            value = await self._calls[type(call)](key, call)
+            value = await self._calls(key, call)
         except LeadershipLost:
             raise
         except Terminal as error:

@@ -84,6 +84,9 @@ class Controller(Generic[O]):
         self._metrics = metrics
         self._limit_seconds = limit_seconds
         self._unseen: dict[Key, tuple[Gone, ...]] = {}
+        self._workers: set[asyncio.Task[None]] = set()
+        self._busy: set[asyncio.Task[None]] = set()
+        self._draining = False
 
     @property
     def kind(self) -> str:
@@ -91,25 +94,37 @@ class Controller(Generic[O]):
         return self._reconciler.resource.kind
 
     async def run(self, workers: int) -> None:
-        """Reconcile with so many keys at a time, until cancelled or until leadership is lost.
+        """Reconcile with so many keys at a time, until cancelled, drained, or leadership is lost.
 
         Raises:
             LeadershipLost: a write was refused because this process does not lead any more.
         """
-        tasks = [asyncio.create_task(self._work(), name=f"{self.kind} worker {n}") for n in range(workers)]
+        self._workers = {asyncio.create_task(self._work(), name=f"{self.kind} worker {n}") for n in range(workers)}
         try:
-            await asyncio.gather(*tasks)
+            await asyncio.gather(*self._workers)
         finally:
-            for task in tasks:
+            for task in self._workers:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*self._workers, return_exceptions=True)
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more keys, and give what is being reconciled some seconds to end. Then `run` may be cancelled."""
+        self._draining = True
+        for task in self._workers - self._busy:
+            task.cancel()
+        if self._busy:
+            await asyncio.wait(set(self._busy), timeout=seconds)
 
     async def _work(self) -> None:
-        while True:
+        this = asyncio.current_task()
+        assert this is not None
+        while not self._draining:
             key = await self.queue.get()
+            self._busy.add(this)
             try:
                 await self.reconcile(key)
             finally:
+                self._busy.discard(this)
                 self.queue.done(key)
 
     async def reconcile(self, key: Key) -> None:

@@ -26,8 +26,8 @@ _DEAD_AFTER: Final = 2
 class Resync:
     """Keeps the cache honest.
 
-    `seconds` is the time between full rounds. `on_dead_watch` is called where the lists of a kind keep finding changes
-    that its watch did not report.
+    `seconds` is the time between full rounds. `on_missed` is told of a kind and the number of its differences;
+    `on_dead_watch` is called where lists of a kind keep finding changes that its watch did not report.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Resync:
         clock: Clock,
         seconds: float,
         on_dead_watch: Callable[[], None],
+        on_missed: Callable[[str, int], None] = lambda _, __: None,
         grace_seconds: float = _GRACE_SECONDS,
     ) -> None:
         self._client = client
@@ -51,6 +52,7 @@ class Resync:
         self._clock = clock
         self._seconds = seconds
         self._on_dead_watch = on_dead_watch
+        self._on_missed = on_missed
         self._grace_seconds = grace_seconds
         self._dirty: set[Resource] = set()
         self._wakeup = asyncio.Event()
@@ -119,6 +121,7 @@ class Resync:
         if wrong:
             extra = {"resource": resource.plural, "changes": len(stale), "deletions": len(wrong) - len(stale)}
             log.warning("the watch had missed something", extra=extra)
+            self._on_missed(resource.plural, len(wrong))
         # A deletion may fall into the gap of a 410; a change that no watch reported within the grace cannot.
         self._missed[resource] = self._missed.get(resource, 0) + 1 if stale else 0
         if self._missed[resource] >= _DEAD_AFTER:
@@ -127,6 +130,7 @@ class Resync:
     async def _list_patiently(self, resource: Resource, scope: str | None) -> tuple[int, list[Manifest]]:
         while True:
             try:
+                self._last_round = self._clock.monotonic()
                 listing = await self._client.list(resource, scope, selector=_selector(resource))
             except NotFound:
                 log.warning(

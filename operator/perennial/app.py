@@ -1,0 +1,211 @@
+"""The operator: everything put together. `python -m perennial.app` runs it; nothing imports it.
+
+    kopf's watches ─▶ intake ─▶ store, queues ─▶ controllers ─▶ planners ─▶ applier ─▶ Kubernetes, MLflow, collectors
+    lists, now and then ─▲            ▲                                        │
+    facts that changed ───────────────┴──────────── answers to writes ◀────────┘
+
+Every process fills its cache and follows the watches; the one that holds the lease plans and writes. It ends at once
+when it loses the lease; it gives the lease back when it is asked to stop (SIGTERM, SIGINT).
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from perennial import __version__, facts
+from perennial.plan import dataset, model_deployment, training_run
+from perennial.plan.actions import Call, Manifest
+from perennial.plan.observed import PlanSettings
+from perennial.runtime import logs
+from perennial.runtime.applier import CallHandler
+from perennial.runtime.connection import connect
+from perennial.runtime.controller import Reconciler
+from perennial.runtime.errors import LeadershipLost, Terminal, Unavailable
+from perennial.runtime.intake import Mapper
+from perennial.runtime.leader import LeaseSettings
+from perennial.runtime.operator import Operator, OperatorSettings
+from perennial.runtime.resources import DATASET, MODEL_DEPLOYMENT, TRAINING_RUN, Key
+from perennial.runtime.store import Store
+from perennial.settings import Settings, SettingsError, described, from_environment, unknown
+
+log = logging.getLogger(__name__)
+
+_USAGE_ERROR: Final = 64
+_FAILED: Final = 1
+
+
+def references(store: Store) -> Mapping[str, tuple[Mapper, ...]]:
+    """Return who else looks at an object: kind → functions from the object to keys.
+
+    A Dataset's version is pinned by TrainingRuns that name it; a TrainingRun's outcome is taken up by ModelDeployments
+    of the same model (its owner, if it has one, is known by the owner reference).
+    """
+
+    def runs_of_dataset(changed: Manifest) -> Iterable[Key]:
+        namespace, name = changed["metadata"]["namespace"], changed["metadata"]["name"]
+        for run in store.list(TRAINING_RUN.kind, namespace):
+            if run["spec"]["datasetRef"]["name"] == name:
+                yield Key(TRAINING_RUN.kind, namespace, run["metadata"]["name"])
+
+    def deployments_of_model(changed: Manifest) -> Iterable[Key]:
+        namespace, model = changed["metadata"]["namespace"], changed["spec"]["model"]["name"]
+        for deployment in store.list(MODEL_DEPLOYMENT.kind, namespace):
+            if deployment["spec"]["model"]["name"] == model:
+                yield Key(MODEL_DEPLOYMENT.kind, namespace, deployment["metadata"]["name"])
+
+    return {DATASET.kind: (runs_of_dataset,), TRAINING_RUN.kind: (deployments_of_model,)}
+
+
+def users_of_model(store: Store, model: str) -> Iterable[Key]:
+    """Yield the keys that look at a registered model, in all namespaces: the registry is one for all."""
+    for kind in (TRAINING_RUN.kind, MODEL_DEPLOYMENT.kind):
+        for key in store.keys(kind):
+            manifest = store.get(*key)
+            if manifest is not None and manifest["spec"]["model"]["name"] == model:
+                yield key
+
+
+def calls_to(outside: facts.Outside) -> CallHandler:
+    """Return what makes a plan's calls, with the runtime's errors."""
+
+    async def carry_out(key: Key, call: Call) -> Mapping[str, str]:
+        try:
+            return await outside.carry_out(call, key.namespace, key.name)
+        except facts.Refused as error:
+            raise Terminal("Refused", str(error)) from error
+        except facts.Unavailable as error:
+            raise Unavailable(error.service, error.message, after=error.retry_after) from error
+
+    return carry_out
+
+
+def reconcilers(store: Store, outside: facts.Outside, settings: Settings) -> Sequence[Reconciler[Any]]:
+    """Return how the three kinds are reconciled."""
+    images = PlanSettings(
+        operator_image=settings.image_operator,
+        server_image=settings.image_server,
+        router_image=settings.image_router,
+        mlflow_url=settings.mlflow_url,
+        cluster_domain=settings.cluster_domain,
+        image_pull_policy=settings.image_pull_policy,
+    )
+
+    def forget(key: Key) -> None:
+        outside.forget(key.namespace, key.name)
+
+    return (
+        Reconciler(
+            resource=DATASET,
+            observe=lambda results, ns, name: dataset.observe(store, results, outside, images, ns, name),
+            plan=dataset.plan,
+        ),
+        Reconciler(
+            resource=TRAINING_RUN,
+            observe=lambda results, ns, name: training_run.observe(store, results, outside, images, ns, name),
+            plan=training_run.plan,
+        ),
+        Reconciler(
+            resource=MODEL_DEPLOYMENT,
+            observe=lambda results, ns, name: model_deployment.observe(store, results, outside, images, ns, name),
+            plan=model_deployment.plan,
+            gone=forget,
+        ),
+    )
+
+
+def operator_settings(settings: Settings, identity: str) -> OperatorSettings:
+    """Return what the runtime wants to know of the settings."""
+    lease = LeaseSettings(
+        namespace=settings.namespace,
+        name=settings.lease_name,
+        identity=identity,
+        duration_seconds=settings.lease_duration_seconds,
+        renew_deadline_seconds=settings.lease_renew_deadline_seconds,
+        retry_period_seconds=settings.lease_retry_period_seconds,
+    )
+    return OperatorSettings(
+        lease=lease,
+        namespaces=settings.namespaces,
+        workers=settings.workers,
+        reconcile_limit_seconds=settings.reconcile_limit_seconds,
+        resync_seconds=settings.resync_seconds,
+        max_backoff_seconds=settings.max_backoff_seconds,
+        bind=settings.bind,
+        metrics_port=settings.metrics_port,
+        health_port=settings.health_port,
+    )
+
+
+async def run(settings: Settings) -> None:
+    """Run the operator until it is asked to stop.
+
+    Raises:
+        Terminal: there is no cluster to talk to.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    connection = await connect()
+    store = Store()
+    async with facts.client_session() as session:
+        mlflow = facts.MLflow(settings.mlflow_url, session)
+        models = facts.ModelFacts(mlflow, lambda model: operator.intake.enqueue(users_of_model(store, model)))
+        collectors = facts.Collectors(session, lambda key: operator.intake.enqueue([Key(MODEL_DEPLOYMENT.kind, *key)]))
+        outside = facts.Outside(mlflow, models, collectors, settings.collector)
+        identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        operator = Operator(
+            connection,
+            operator_settings(settings, identity),
+            store=store,
+            reconcilers=reconcilers(store, outside, settings),
+            calls=calls_to(outside),
+            mappers=references(store),
+            on_lost=_end_at_once,
+        )
+        try:
+            await operator.run(stop)
+        finally:
+            await outside.close()
+
+
+def _end_at_once() -> None:
+    """End the process without another request, whatever is on its way: another process may be leading."""
+    logging.shutdown()
+    os._exit(_FAILED)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the program; return its exit code: 0 stopped, 1 failed, 64 settings that cannot be used."""
+    parser = argparse.ArgumentParser(
+        prog="python -m perennial.app",
+        description="The Perennial operator. Its settings are environment variables:",
+        epilog=described(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"perennial {__version__}")
+    parser.parse_args(arguments)
+    try:
+        settings = from_environment(os.environ)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return _USAGE_ERROR
+    logs.configure(settings.log_level, settings.log_format)
+    for name in unknown(os.environ):
+        log.warning("this variable is no setting", extra={"variable": name})
+    try:
+        asyncio.run(run(settings))
+    except (Terminal, LeadershipLost, OSError) as error:
+        log.error("the operator ends", extra={"error": str(error)})  # noqa: TRY400 - a sentence is enough
+        return _FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,217 @@
+"""One operator process: cache, watches, lease, controllers, probes — for any kinds and planners."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+
+from perennial.runtime import health
+from perennial.runtime.applier import Applier, CallHandler
+from perennial.runtime.client import Client
+from perennial.runtime.clock import Clock, SystemClock
+from perennial.runtime.connection import Connection
+from perennial.runtime.controller import Controller, Reconciler
+from perennial.runtime.errors import LeadershipLost
+from perennial.runtime.events import EventRecorder
+from perennial.runtime.intake import Intake, Mapper
+from perennial.runtime.leader import Leader, LeaseSettings
+from perennial.runtime.metrics import Metrics
+from perennial.runtime.queue import WorkQueue
+from perennial.runtime.resources import WATCHED, Key, Resource
+from perennial.runtime.results import CallResults
+from perennial.runtime.resync import Resync
+from perennial.runtime.source import KopfSource
+from perennial.runtime.store import Store
+
+log = logging.getLogger(__name__)
+
+_DRAIN_SECONDS: Final = 1.0
+_SILENT_SECONDS: Final = 60.0
+_MISSED_IN_A_ROW: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorSettings:
+    """How one process runs. Durations are seconds; see `perennial.settings` for what each trades."""
+
+    lease: LeaseSettings
+    namespaces: tuple[str, ...] = ()
+    workers: int = 8
+    reconcile_limit_seconds: float = 60.0
+    resync_seconds: float = 300.0
+    max_backoff_seconds: float = 12.0
+    bind: str = ""
+    metrics_port: int = 9090
+    health_port: int = 8080
+
+
+class Operator:
+    """Runs reconcilers against one cluster.
+
+    `on_lost` is called the moment this process has lost the lease, after which it may not do anything any more.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        settings: OperatorSettings,
+        *,
+        store: Store,
+        reconcilers: Sequence[Reconciler[Any]],
+        calls: CallHandler,
+        mappers: Mapping[str, tuple[Mapper, ...]],
+        watched: Sequence[Resource] = WATCHED,
+        clock: Clock | None = None,
+        on_lost: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._store = store
+        self._reconcilers = reconcilers
+        self._calls = calls
+        self._watched = watched
+        self._clock = clock if clock is not None else SystemClock()
+        self._on_lost = on_lost
+        self.metrics = Metrics(each.resource.kind for each in reconcilers)
+        self.metrics.cached(lambda: len(store))
+        self._queues: dict[str, WorkQueue[Key]] = {
+            each.resource.kind: WorkQueue(
+                max_delay=settings.max_backoff_seconds, metrics=self.metrics.queue(each.resource.kind)
+            )
+            for each in reconcilers
+        }
+        self.intake = Intake(store, self._queues, mappers)
+        self.ports: dict[str, int] = {}
+        """The ports of `health` and `metrics`, once they are served."""
+        self.leading = asyncio.Event()
+        """Set when this process leads."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set.
+
+        Raises:
+            LeadershipLost: somebody else may lead by now; this process must end.
+        """
+        try:
+            async with self._connection.session(self.metrics.requests()) as session:
+                await self._run(session, stop)
+        except BaseExceptionGroup as group:
+            if group.subgroup(LeadershipLost) is not None:
+                raise LeadershipLost("another process may lead by now") from group
+            raise
+
+    async def _run(self, session: aiohttp.ClientSession, stop: asyncio.Event) -> None:
+        settings, server = self._settings, self._connection.server
+        leader = Leader(
+            Client(session, server), settings.lease, self._clock, on_change=self.metrics.leading(settings.lease.name)
+        )
+        client = Client(session, server, fence=leader.check)
+        controllers = self._controllers(client)
+        source = KopfSource(
+            self._connection,
+            self._watched,
+            settings.namespaces,
+            self.intake,
+            on_listed=lambda resource: resync.request(resource),  # noqa: PLW0108 - it is made below
+        )
+        resync = Resync(
+            client=client,
+            store=self._store,
+            intake=self.intake,
+            resources=self._watched,
+            namespaces=settings.namespaces,
+            clock=self._clock,
+            seconds=settings.resync_seconds,
+            on_missed=self.metrics.missed,
+            on_dead_watch=source.restart,
+        )
+        async with self._served(resync, source), asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._connection.keep_fresh(), name="credentials")]
+            tasks.append(group.create_task(self._work(source, resync, leader, controllers), name="operator"))
+            await stop.wait()
+            log.info("stopping")
+            await asyncio.gather(*(each.drain(_DRAIN_SECONDS) for each in controllers))
+            await leader.release()
+            for task in tasks:
+                task.cancel()
+
+    async def _work(
+        self, source: KopfSource, resync: Resync, leader: Leader, controllers: Sequence[Controller[Any]]
+    ) -> None:
+        await resync.first()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(source.run(), name="source")
+            group.create_task(resync.run(), name="resync")
+            await leader.acquire()
+            self.leading.set()
+            self.intake.enqueue_all()
+            for controller in controllers:
+                group.create_task(self._unless_lost(controller.run(self._settings.workers)), name=controller.kind)
+            group.create_task(self._unless_lost(leader.hold()), name="lease")
+
+    async def _unless_lost(self, working: Any) -> None:
+        try:
+            await working
+        except LeadershipLost as error:
+            log.error("leadership is lost", extra={"error": str(error)})  # noqa: TRY400 - no fault of the code
+            self._on_lost()
+            raise
+
+    def _controllers(self, client: Client) -> list[Controller[Any]]:
+        results = CallResults(self._clock)
+        events = EventRecorder(client, self._clock, instance=self._settings.lease.identity)
+        applier = Applier(
+            client=client, store=self._store, results=results, events=events, calls=self._calls, clock=self._clock
+        )
+        return [
+            Controller(
+                each,
+                queue=self._queues[each.resource.kind],
+                store=self._store,
+                results=results,
+                applier=applier,
+                clock=self._clock,
+                metrics=self.metrics,
+                limit_seconds=self._settings.reconcile_limit_seconds,
+            )
+            for each in self._reconcilers
+        ]
+
+    @contextlib.asynccontextmanager
+    async def _served(self, resync: Resync, source: KopfSource) -> AsyncIterator[None]:
+        """Serve probes and metrics."""
+        limit = 3 * self._settings.resync_seconds + _SILENT_SECONDS
+
+        def lists() -> str | None:
+            silent = resync.silent_seconds()
+            return f"nothing was listed for {silent:.0f} s" if silent > limit else None
+
+        def watching() -> str | None:
+            silent = source.silent_seconds()
+            return f"kopf's event loop is silent for {silent:.0f} s" if silent > _SILENT_SECONDS else None
+
+        def watches() -> str | None:
+            missed = resync.missed_in_a_row()
+            return (
+                f"{missed} lists in a row found changes that no watch reported" if missed >= _MISSED_IN_A_ROW else None
+            )
+
+        def filled() -> str | None:
+            return None if resync.synced else "the cache is not filled yet"
+
+        settings = self._settings
+        probes = health.probes({"lists": lists, "kopf": watching, "watches": watches}, {"cache": filled})
+        runners = {
+            "health": await health.serve(probes, settings.bind, settings.health_port),
+            "metrics": await health.serve(health.metrics(self.metrics.registry), settings.bind, settings.metrics_port),
+        }
+        self.ports = {name: runner.addresses[0][1] for name, runner in runners.items()}
+        log.info("serving", extra=dict(self.ports))
+        try:
+            yield
+        finally:
+            await asyncio.gather(*(runner.cleanup() for runner in runners.values()))

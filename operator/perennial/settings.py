@@ -1,0 +1,187 @@
+"""The operator's settings: one dataclass, filled from environment variables `PERENNIAL_<NAME>`.
+
+Each field says its unit, its default and what is traded for what; `python -m perennial.app --help` prints them.
+"""
+
+import inspect
+import re
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, Final, Literal
+
+PREFIX: Final = "PERENNIAL_"
+_SERVICE_LINK: Final = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_.*)?)$")
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used. The message names the variable and what must hold."""
+
+
+def _setting(text: str, default: Any = MISSING, *, at_least: float | None = None) -> Any:
+    """Declare a setting: what it does (for people), its default (none: it must be given), the least number allowed."""
+    return field(default=default, metadata={"text": inspect.cleandoc(text), "at_least": at_least})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that can be chosen about one operator process. Build it by `from_environment`."""
+
+    image_operator: str = _setting("The image of this program; the collectors run it too.")
+    image_server: str = _setting("The image of the default model server and of the worker that runs in Jobs.")
+    image_router: str = _setting("The image of the routers (Envoy).")
+    mlflow_url: str = _setting(
+        "Where MLflow is, as pods of all namespaces reach it, for example http://mlflow.ml:5000."
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = _setting(
+        "The pull policy of all pods that are made.", "IfNotPresent"
+    )
+    namespace: str = _setting("The operator's own namespace: its lease is there.", "perennial-system")
+    namespaces: tuple[str, ...] = _setting(
+        """The namespaces to watch, separated by commas; empty: all. With a list, namespaced Roles are enough, and each
+        namespace costs nine watches.""",
+        (),
+    )
+    cluster_domain: str = _setting("The cluster's DNS domain.", "cluster.local")
+    collector_url: str = _setting(
+        """The URL of a ModelDeployment's collector; {name}, {namespace} and {domain} are filled in. Only to be changed
+        where the operator runs outside the cluster.""",
+        "http://{name}-collector.{namespace}.svc.{domain}:9900",
+    )
+    workers: int = _setting(
+        """Reconciliations at a time, for each kind. A reconciliation waits for the API server most of its time; more
+        workers start many objects sooner and load the API server more.""",
+        8,
+        at_least=1,
+    )
+    reconcile_limit_seconds: float = _setting(
+        "Seconds after which a reconciliation is cut off and tried again.", 60.0, at_least=1
+    )
+    resync_seconds: float = _setting(
+        """Seconds between full rounds: everything is listed, compared with what the watches reported, and planned
+        anew. Shorter repairs a lost report sooner; longer costs less on large clusters.""",
+        300.0,
+        at_least=1,
+    )
+    max_backoff_seconds: float = _setting(
+        """The longest pause, in seconds, before something that failed is tried again. It bounds how long after the end
+        of an outage everything has recovered.""",
+        12.0,
+        at_least=0.1,
+    )
+    lease_name: str = _setting("The name of the lease by which one of several operators leads.", "perennial-operator")
+    lease_duration_seconds: float = _setting(
+        """Seconds after which another operator takes over from one that crashed. Shorter recovers sooner, and bears
+        shorter outages of the API server.""",
+        15.0,
+        at_least=1,
+    )
+    lease_renew_deadline_seconds: float = _setting(
+        "Seconds without a renewed lease after which the leader ends itself. Below the lease's duration.",
+        10.0,
+        at_least=0.5,
+    )
+    lease_retry_period_seconds: float = _setting(
+        """Seconds between two looks at the lease, at most. Below half of the renew deadline. One request a period;
+        after a clean stop another operator takes over within one.""",
+        2.0,
+        at_least=0.1,
+    )
+    metrics_port: int = _setting("The port of /metrics; 0 takes a free one.", 9090, at_least=0)
+    health_port: int = _setting("The port of /healthz and /readyz; 0 takes a free one.", 8080, at_least=0)
+    bind: str = _setting("The address that these ports are bound to; empty: all.", "")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting("What is logged, at least.", "INFO")
+    log_format: Literal["json", "text"] = _setting("json: one object a line; text: for eyes.", "json")
+
+    def __post_init__(self) -> None:
+        duration, deadline = self.lease_duration_seconds, self.lease_renew_deadline_seconds
+        if not duration > deadline > 2 * self.lease_retry_period_seconds:
+            raise SettingsError(
+                f"{PREFIX}LEASE_DURATION_SECONDS > {PREFIX}LEASE_RENEW_DEADLINE_SECONDS"
+                f" > 2 x {PREFIX}LEASE_RETRY_PERIOD_SECONDS must hold"
+            )
+        try:
+            self.collector_url.format(name="n", namespace="ns", domain="d")
+        except (LookupError, ValueError) as error:
+            raise SettingsError(
+                f"{PREFIX}COLLECTOR_URL may contain {{name}}, {{namespace}} and {{domain}} and no other braces"
+            ) from error
+
+    def collector(self, namespace: str, name: str) -> str:
+        """Return the URL of a ModelDeployment's collector."""
+        return self.collector_url.format(name=name, namespace=namespace, domain=self.cluster_domain)
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: a variable is missing or its value cannot be used. All such are named at once.
+    """
+    types = typing.get_type_hints(Settings)
+    known = {variable(each): each for each in fields(Settings)}
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for name, each in known.items():
+        if name in environment:
+            try:
+                values[each.name] = _parse(environment[name], types[each.name], each.metadata["at_least"])
+            except ValueError as error:
+                problems.append(f"{name}={environment[name]!r} {error}")
+        elif each.default is MISSING:
+            problems.append(f"{name} must be set")
+    if problems:
+        raise SettingsError("; ".join(problems))
+    return Settings(**values)
+
+
+def unknown(environment: Mapping[str, str]) -> list[str]:
+    """Return the variables that look like settings and are none, sorted: a typing error, or another release's.
+
+    They are no reason to refuse to start, because an upgrade may be rolled back. Those that Kubernetes makes for every
+    Service (`PERENNIAL_…_SERVICE_HOST`) are not meant.
+    """
+    known = {variable(each) for each in fields(Settings)}
+    candidates = (name for name in environment if name.startswith(PREFIX) and name not in known)
+    return sorted(name for name in candidates if not _SERVICE_LINK.search(name))
+
+
+def variable(setting: "Field[Any]") -> str:
+    """Return the environment variable of a field."""
+    return PREFIX + setting.name.upper()
+
+
+def described() -> str:
+    """Return all settings as text for `--help`: variable, default, meaning."""
+    return "\n\n".join(_description(each) for each in fields(Settings))
+
+
+def _description(each: "Field[Any]") -> str:
+    default = "must be set" if each.default is MISSING else f"default: {_shown(each.default)}"
+    text = " ".join(each.metadata["text"].split())
+    return f"{variable(each)} ({default})\n    {text}"
+
+
+def _shown(value: Any) -> str:
+    shown = ",".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+    return shown or "empty"
+
+
+def _parse(text: str, wanted: Any, at_least: float | None) -> Any:
+    """Return the value of a variable. Raises ValueError with what must hold, as the end of a sentence."""
+    if typing.get_origin(wanted) is Literal:
+        allowed = typing.get_args(wanted)
+        if text not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return text
+    if typing.get_origin(wanted) is tuple:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if wanted in (int, float):
+        try:
+            number = wanted(text)
+        except ValueError:
+            raise ValueError(f"must be {'a whole number' if wanted is int else 'a number'}") from None
+        if not number >= (at_least or 0) or number == float("inf"):
+            raise ValueError(f"must be at least {at_least or 0:g}")
+        return number
+    return text
