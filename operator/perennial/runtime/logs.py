@@ -60,12 +60,13 @@ class TextFormatter(logging.Formatter):
 
 
 def configure(level: str, style: Literal["json", "text"]) -> None:
-    """Send everything from `level` on (kopf and asyncio from WARNING on) to standard error in this style."""
+    """Send everything from `level` on (what libraries say: from WARNING on) to standard error in this style."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    quiet = max(logging.WARNING, root.level) if root.level > logging.DEBUG else logging.DEBUG
     for noisy in ("kopf", "asyncio", "aiohttp", "kubernetes"):
-        logging.getLogger(noisy).setLevel(quiet)
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    # kopf runs in a thread here, on purpose, and says so at every start.
+    logging.getLogger("kopf._core.reactor.running").addFilter(lambda record: "OS signals" not in record.getMessage())
