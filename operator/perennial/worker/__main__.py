@@ -25,7 +25,6 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    signal.signal(signal.SIGTERM, _terminated)  # the first process of a container has no default for it
     try:
         options = _parser().parse_args(arguments)
         run: Command = options.run
@@ -128,4 +127,5 @@ def _moment(text: str) -> datetime:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminated)  # the first process of a container has no default for it
     sys.exit(main())

@@ -6,6 +6,7 @@ the Job's retries take over. Importing mlflow takes 1.5 s, so it happens on firs
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -155,8 +156,13 @@ def _mlflow_errors(what: str) -> Iterator[None]:
 
 
 def _address() -> str:
-    return os.environ[TRACKING_URI_VARIABLE].rsplit("@", 1)[-1]
+    return _public(os.environ[TRACKING_URI_VARIABLE])
 
 
 def _first_line(error: Any) -> str:
-    return report.clip(str(error).strip().partition("\n")[0], 300)
+    return report.clip(_public(str(error).strip().partition("\n")[0]), 300)
+
+
+def _public(text: str) -> str:
+    """Leave out what an address may have of user and password: messages end up in status."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
