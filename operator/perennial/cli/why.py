@@ -1,0 +1,214 @@
+"""Why an object is not as it should be: from condition to condition along references, to the first cause. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from perennial.cli.advice import ADVICE
+from perennial.cli.snapshot import (
+    DATASET,
+    SUMMARY,
+    TRAINING_RUN,
+    Condition,
+    Object,
+    Snapshot,
+    State,
+    condition,
+    name,
+    namespace,
+    state,
+    status,
+    summary,
+)
+
+ABOUT_DATA = {"DatasetNotReady", "DatasetNotFound", "NothingHeldOut", "NoEventTime", "WindowTooShort"}
+AT_WORK = {"Training": "train", "Evaluating": "evaluate"}
+ABOUT_PODS = {"ImageNotPulled", "ContainerNotCreated", "ContainerFailed", "NotScheduled", "PodPending", "Starting"}
+"""Reasons of ModelDeployments and runs that a pod can say more about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One link of the chain: what is wrong with one object, in its own words."""
+
+    kind: str
+    name: str
+    reason: str
+    message: str
+
+    def json_data(self) -> dict[str, str]:
+        """Return the link as plain data."""
+        return {"kind": self.kind, "name": self.name, "reason": self.reason, "message": self.message}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Whether all is well; if not, the links from the object to the first cause, and what to do about that."""
+
+    kind: str
+    name: str
+    namespace: str
+    state: State
+    chain: tuple[Link, ...]
+    advice: str = ""
+    look: str = ""
+    """A command that shows more of the first cause."""
+
+    def json_data(self) -> dict[str, Any]:
+        """Return the answer as plain data, as `-o json` prints it."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "namespace": self.namespace,
+            "state": self.state.value,
+            "chain": [link.json_data() for link in self.chain],
+            "advice": self.advice,
+            "look": self.look,
+        }
+
+
+def why(snapshot: Snapshot, obj: Object) -> Answer:
+    """Return why an object is as it is."""
+    found = state(obj)
+    chain = tuple(_links(snapshot, obj)) if found is not State.OK else (_link(obj, summary(obj)),)
+    cause = chain[-1]
+    done = found is State.OK
+    return Answer(
+        kind=obj["kind"],
+        name=name(obj),
+        namespace=namespace(obj),
+        state=found,
+        chain=chain,
+        advice="" if done else next((ADVICE[link.reason] for link in reversed(chain) if link.reason in ADVICE), ""),
+        look="" if done else _look(cause, obj),
+    )
+
+
+def _links(snapshot: Snapshot, obj: Object) -> Iterator[Link]:
+    trouble = _trouble(obj)
+    yield _link(obj, trouble)
+    match obj["kind"]:
+        case "ModelDeployment":
+            yield from _below_deployment(snapshot, obj, trouble)
+        case "TrainingRun":
+            yield from _below_run(snapshot, obj, trouble)
+        case _:
+            yield from _below_dataset(snapshot, obj, trouble)
+
+
+def _trouble(obj: Object) -> Condition:
+    """Return the condition that says most: the summary unless it is True, what is in the way, broken promises."""
+    said = summary(obj)
+    if said.status != "True":
+        fetched = condition(obj, "Fetched")
+        behind = said.reason == "NoVersion" and fetched is not None and fetched.status != "True"
+        return fetched if behind and fetched is not None else said
+    for type_, bad in (("Stalled", "True"), ("SLOsMet", "False")):
+        found = condition(obj, type_)
+        if found is not None and found.status == bad:
+            return found
+    return said
+
+
+def _below_deployment(snapshot: Snapshot, deployment: Object, trouble: Condition) -> Iterator[Link]:
+    if trouble.reason == "NoModelVersion":
+        runs = snapshot.runs_of_model(deployment)
+        if runs:
+            yield from _links(snapshot, runs[-1])
+        return
+    if trouble.reason == "SLOBroken":
+        yield from _below_broken_promise(snapshot, deployment)
+    elif trouble.reason == "RouterNotReady":
+        yield from _pod(snapshot, deployment, "router")
+    elif trouble.reason in ABOUT_PODS:
+        yield from _pod(snapshot, deployment, "server")
+
+
+def _below_broken_promise(snapshot: Snapshot, deployment: Object) -> Iterator[Link]:
+    told = status(deployment).get("retraining") or {}
+    run = snapshot.get(TRAINING_RUN, namespace(deployment), told.get("currentRun") or "")
+    if run is not None and state(run) is not State.OK:
+        yield from _links(snapshot, run)
+        return
+    for decision in (told.get("decisions") or ())[:1]:
+        yield Link(
+            kind="Retraining", name=decision["trigger"], reason=decision["reason"], message=decision.get("message", "")
+        )
+
+
+def _below_run(snapshot: Snapshot, run: Object, trouble: Condition) -> Iterator[Link]:
+    if trouble.reason in ABOUT_DATA:
+        dataset = snapshot.get(DATASET, namespace(run), run["spec"]["datasetRef"]["name"])
+        if dataset is not None and state(dataset) is not State.OK:
+            yield from _links(snapshot, dataset)
+        return
+    component = {"train": "training", "evaluate": "evaluation"}
+    for job in reversed(snapshot.jobs(run)):
+        suffix = name(job).rsplit("-", 1)[-1]
+        if AT_WORK.get(trouble.reason, suffix) == suffix:
+            yield from _job(snapshot, run, job, component.get(suffix, suffix))
+            return
+
+
+def _below_dataset(snapshot: Snapshot, dataset: Object, trouble: Condition) -> Iterator[Link]:
+    if trouble.reason in {"SchemaViolated", "ExpectationFailed"}:
+        return
+    for job in reversed(snapshot.jobs(dataset)):
+        yield from _job(snapshot, dataset, job, "dataset-check")
+        return
+
+
+def _job(snapshot: Snapshot, owner: Object, job: Object, component: str) -> Iterator[Link]:
+    ended = [item for item in status(job).get("conditions") or () if item["status"] == "True"]
+    last = next((item for item in ended if item["type"] in {"Failed", "Complete"}), None)
+    if last is not None and last["type"] == "Complete":
+        return
+    reason = "Running" if last is None else last.get("reason", "Failed")
+    message = "It has not ended." if last is None else last.get("message", "")
+    yield Link(kind="Job", name=name(job), reason=reason, message=message)
+    yield from _pod(snapshot, job, None if snapshot.pods(job) else component, fallback=owner)
+
+
+def _pod(snapshot: Snapshot, owner: Object, component: str | None, *, fallback: Object | None = None) -> Iterator[Link]:
+    pods = snapshot.pods(owner, component) or (snapshot.pods(fallback, component) if fallback is not None else ())
+    for pod in reversed(pods):
+        trouble = _pod_trouble(pod)
+        if trouble is not None:
+            yield Link(kind="Pod", name=name(pod), reason=trouble.reason, message=trouble.message)
+            return
+
+
+def _pod_trouble(pod: Object) -> Condition | None:
+    """What a pod waits for or died of."""
+    told = status(pod)
+    for container in (*(told.get("initContainerStatuses") or ()), *(told.get("containerStatuses") or ())):
+        now, before = container.get("state") or {}, container.get("lastState") or {}
+        waiting, ended = now.get("waiting") or {}, now.get("terminated") or before.get("terminated") or {}
+        if ended.get("exitCode"):
+            lines = (ended.get("message") or ended.get("reason") or "it said nothing").strip().splitlines()
+            message = f"Container {container['name']} ended with exit code {ended['exitCode']}: {lines[-1][:500]}"
+            return Condition(reason=ended.get("reason", "Error"), message=message)
+        if waiting.get("reason") not in {None, "PodInitializing", "ContainerCreating"}:
+            message = f"Container {container['name']} waits: {waiting.get('message', '')}"
+            return Condition(reason=waiting["reason"], message=message)
+    for item in told.get("conditions") or ():
+        if item["type"] == "PodScheduled" and item["status"] == "False":
+            return Condition(reason=item.get("reason", "NotScheduled"), message=item.get("message", ""))
+    if told.get("phase") == "Pending":
+        return Condition(reason="PodPending", message="It is being prepared.")
+    return None
+
+
+def _link(obj: Object, said: Condition) -> Link:
+    return Link(kind=obj["kind"], name=name(obj), reason=said.reason, message=said.message)
+
+
+def _look(cause: Link, obj: Object) -> str:
+    """Return the command that shows most of a cause."""
+    prefix = f"kubectl -n {namespace(obj)}"
+    if cause.kind == "Pod":
+        waits = cause.reason in {"PodPending", "Unschedulable", "NotScheduled"} or "Image" in cause.reason
+        return f"{prefix} describe pod {cause.name}" if waits else f"{prefix} logs {cause.name} --all-containers"
+    if cause.kind in SUMMARY or cause.kind == "Job":
+        return f"{prefix} describe {cause.kind.lower()} {cause.name}"
+    return f"{prefix} describe {obj['kind'].lower()} {name(obj)}"

@@ -1,0 +1,177 @@
+"""The chain from an object to the first cause."""
+
+import pytest
+from story import Object, condition, dataset, deployment, ended, job, on_trial, passed_run, pod, ready_dataset, run
+
+from perennial.cli.errors import CliError
+from perennial.cli.rendering import Style, answer_lines
+from perennial.cli.snapshot import Snapshot, State
+from perennial.cli.why import Answer, why
+
+SERVING = condition("Ready", "True", "Serving")
+
+
+def ask(target: str, *objects: Object) -> Answer:
+    own = [one for one in objects if one["kind"] not in {"Job", "Pod"}]
+    children = [one for one in objects if one["kind"] in {"Job", "Pod"}]
+    snapshot = Snapshot.of(own, children)
+    return why(snapshot, snapshot.find(target))
+
+
+def reasons(answer: Answer) -> list[tuple[str, str]]:
+    return [(link.kind, link.reason) for link in answer.chain]
+
+
+def test_nothing_is_wrong() -> None:
+    answer = ask("mdep/flight-delay", on_trial(), passed_run(), ready_dataset())
+    assert answer.state is State.OK
+    assert reasons(answer) == [("ModelDeployment", "Serving")]
+    assert (answer.advice, answer.look) == ("", "")
+
+
+def test_from_a_deployment_to_the_data() -> None:
+    no_version = deployment(condition("Ready", "False", "NoModelVersion"))
+    waiting = run("january", condition("Succeeded", "Unknown", "DatasetNotReady"))
+    bad = dataset(
+        condition("Ready", "False", "ExpectationFailed", "The data is not fit: labelled: 12 nulls"),
+        condition("Valid", "False", "ExpectationFailed"),
+    )
+    answer = ask("mdep/flight-delay", no_version, waiting, bad)
+    assert reasons(answer) == [
+        ("ModelDeployment", "NoModelVersion"),
+        ("TrainingRun", "DatasetNotReady"),
+        ("Dataset", "ExpectationFailed"),
+    ]
+    assert answer.state is State.BAD
+    assert "Fix the data" in answer.advice
+    assert answer.look == "kubectl -n team describe dataset flights"
+    assert list(answer_lines(answer, Style())) == [
+        "✗ ModelDeployment flight-delay: NoModelVersion",
+        "  NoModelVersion.",
+        "└─ · because TrainingRun january: DatasetNotReady",
+        "     DatasetNotReady.",
+        "   └─ · because Dataset flights: ExpectationFailed",
+        "        The data is not fit: labelled: 12 nulls",
+        "",
+        "What to do: Fix the data, or give the expectation severity Warn if it only informs; it is checked again.",
+        "More: kubectl -n team describe dataset flights",
+    ]
+
+
+def test_from_a_deployment_to_the_scripts_last_words() -> None:
+    failed = run("january", condition("Succeeded", "False", "AppFailure"), condition("Stalled", "True", "AppFailure"))
+    training = job(failed, "january-train", condition("Failed", "True", "BackoffLimitExceeded"))
+    older = pod(failed, "january-train-a", "training", {"phase": "Succeeded"})
+    words = pod(failed, "january-train-b", "training", ended("trainer", 1, "Traceback\nKeyError: 'late'\n"))
+    no_version = deployment(condition("Ready", "False", "NoModelVersion"))
+    answer = ask("mdep/flight-delay", no_version, failed, ready_dataset(), training, older, words)
+    assert reasons(answer) == [
+        ("ModelDeployment", "NoModelVersion"),
+        ("TrainingRun", "AppFailure"),
+        ("Job", "BackoffLimitExceeded"),
+        ("Pod", "Error"),
+    ]
+    assert answer.chain[-1].message == "Container trainer ended with exit code 1: KeyError: 'late'"
+    assert "read its log" in answer.advice
+    assert answer.look == "kubectl -n team logs january-train-b --all-containers"
+
+
+def test_the_newest_run_of_the_model_is_the_one_that_matters() -> None:
+    older = run("a", condition("Succeeded", "False", "GateRejected"))
+    newer = run("b", condition("Succeeded", "Unknown", "DatasetNotFound"), created="2026-11-24T00:00:00Z")
+    answer = ask("mdep/flight-delay", deployment(condition("Ready", "False", "NoModelVersion")), older, newer)
+    assert reasons(answer)[-1] == ("TrainingRun", "DatasetNotFound")
+    assert "Create the Dataset" in answer.advice
+
+
+def test_a_job_that_runs_is_named_and_its_pod_that_waits() -> None:
+    training = run("january", condition("Succeeded", "Unknown", "NotScheduled"), condition("Reconciling", "True", "x"))
+    unschedulable = condition("PodScheduled", "False", "Unschedulable", "0/1 nodes: insufficient memory")
+    waiting = pod(training, "january-train-a", "training", {"phase": "Pending", "conditions": [unschedulable]})
+    answer = ask("january", training, ready_dataset(), job(training, "january-train"), waiting)
+    assert reasons(answer) == [("TrainingRun", "NotScheduled"), ("Job", "Running"), ("Pod", "Unschedulable")]
+    assert answer.state is State.WAITING
+    assert answer.look == "kubectl -n team describe pod january-train-a"
+    assert "Make room" in answer.advice
+
+
+def test_an_image_that_cannot_be_pulled() -> None:
+    starting = deployment(condition("Ready", "False", "ImageNotPulled"), condition("Reconciling", "True", "x"))
+    waiting = {"reason": "ImagePullBackOff", "message": "Back-off pulling image x"}
+    status = {"phase": "Pending", "containerStatuses": [{"name": "server", "state": {"waiting": waiting}}]}
+    other = pod(starting, "router", "router", ended("envoy", 1, "not this one"))
+    answer = ask("flight-delay", starting, pod(starting, "flight-delay-a-1", "server", status), other)
+    assert reasons(answer) == [("ModelDeployment", "ImageNotPulled"), ("Pod", "ImagePullBackOff")]
+    assert answer.look == "kubectl -n team describe pod flight-delay-a-1"
+
+
+def test_a_check_that_does_not_end() -> None:
+    checked = dataset(
+        condition("Ready", "False", "NoVersion"),
+        condition("Fetched", "Unknown", "NotChecked"),
+        condition("Reconciling", "True", "Checking"),
+    )
+    waiting = pod(checked, "flights-check-x-y", "dataset-check", {"phase": "Pending"})
+    answer = ask("flights", checked, job(checked, "flights-check-x"), waiting)
+    assert reasons(answer) == [("Dataset", "NotChecked"), ("Job", "Running"), ("Pod", "PodPending")]
+
+
+def test_a_source_that_cannot_be_read_is_told_by_fetched() -> None:
+    unread = dataset(
+        condition("Ready", "False", "NoVersion"), condition("Fetched", "False", "SourceUnreadable", "No such folder.")
+    )
+    answer = ask("flights", unread)
+    assert reasons(answer) == [("Dataset", "SourceUnreadable")]
+    assert "spec.source.uri" in answer.advice
+
+
+def test_a_broken_promise_leads_to_the_retraining() -> None:
+    decision = {"time": "t", "trigger": "slo/missed-late", "decision": "Refused", "reason": "Cooldown", "message": "m"}
+    broken = deployment(
+        SERVING, condition("SLOsMet", "False", "SLOBroken"), retraining={"decisions": [decision], "started": 1}
+    )
+    answer = ask("flight-delay", broken)
+    assert answer.state is State.WARNING
+    assert reasons(answer) == [("ModelDeployment", "SLOBroken"), ("Retraining", "Cooldown")]
+    assert answer.look == "kubectl -n team describe modeldeployment flight-delay"
+    running = run(
+        "flight-delay-1", condition("Succeeded", "Unknown", "Training"), condition("Reconciling", "True", "x")
+    )
+    broken["status"]["retraining"]["currentRun"] = "flight-delay-1"
+    answer = ask("mdep/flight-delay", broken, running)
+    assert reasons(answer) == [("ModelDeployment", "SLOBroken"), ("TrainingRun", "Training")]
+
+
+def test_a_version_that_was_rolled_back() -> None:
+    refused = deployment(SERVING, condition("Stalled", "True", "RolledBack", "e-value 412 (needed 20)"))
+    answer = ask("flight-delay", refused)
+    assert reasons(answer) == [("ModelDeployment", "RolledBack")]
+    assert answer.state is State.WARNING
+    assert "another version" in answer.advice
+
+
+def test_the_operator_has_not_looked() -> None:
+    unseen = deployment()
+    del unseen["status"]
+    answer = ask("flight-delay", unseen)
+    assert reasons(answer) == [("ModelDeployment", "NotSeen")]
+    assert "operator runs" in answer.advice
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("nobody", "There is no Dataset, TrainingRun or ModelDeployment nobody here"),
+        ("dset/flight-delay", "There is no Dataset flight-delay here"),
+        ("pod/x", "'pod' must be dataset, trainingrun or modeldeployment"),
+        ("flights", "must mean one object, and may be any of: dataset/flights in team, trainingrun/flights in team"),
+    ],
+)
+def test_a_name_must_mean_one_object(target: str, message: str) -> None:
+    with pytest.raises(CliError, match=message):
+        ask(target, on_trial(), ready_dataset(), passed_run("flights"))
+
+
+@pytest.mark.parametrize("kind", ["dataset", "datasets", "dset", "Dataset", "datasets.perennial.dev"])
+def test_kinds_go_by_all_their_names(kind: str) -> None:
+    assert ask(f"{kind}/flights", ready_dataset()).kind == "Dataset"
