@@ -171,7 +171,7 @@ def record_predictions(
 
 
 def record_labels(connection: sqlite3.Connection, labels: Sequence[Label], now: float) -> tuple[Labels, Tally]:
-    """Join labels to predictions; keep those of unknown ids. The first label of an id stands, later ones are duplicates.
+    """Join labels to predictions; keep those of unknown ids. An id's first label stands, later ones are duplicates.
 
     Returns:
         What became of these labels, and the tally of all.

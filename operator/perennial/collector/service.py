@@ -70,8 +70,13 @@ class Collector:
         async with self._lock:
             if policy != self.policy:
                 began = policy.canary is not None and policy.canary.id != _id(self._canary())
+                if began:
+                    # What was answered before the canary began is not the canary's.
+                    self._count(await self.routers.look())
                 await self._database.run_durably(_write_policy, policy, self._baselines if began else None)
                 await self._adopt(policy)
+                if began:
+                    self._last_canary, self._last_weight = policy.canary, None
                 log.info("policy adopted", extra={"revision": policy.revision, "canary": _id(policy.canary)})
         self._wake()
         return await self.state()
@@ -80,13 +85,9 @@ class Collector:
         """Count the requests since the last tick, judge the canary by them, and brake if it does harm."""
         seen = await self.routers.look()
         async with self._lock:
-            counted = count(self._baselines, seen, self._last_look)
-            self._last_look = time()
-            self.requests["a"] += counted.a
-            self.requests["b"] += counted.b
             canary = self._canary()
-            await self._judge(canary, counted)
-            self._baselines = counted.baselines
+            await self._judge(canary, count(self._baselines, seen, self._last_look))
+            self._count(seen)
             self._last_canary, self._last_weight = canary, self._live_weight(canary)
         if self._stale_cohorts:
             await self._refresh_cohorts()
@@ -134,7 +135,7 @@ class Collector:
     async def _judge(self, canary: Canary | None, counted: Counted) -> None:
         """Add a tick to the trial, and write it down. Ticks without any request change nothing."""
         if canary is None or self.trial is None or _id(self._last_canary) != canary.id:
-            return  # what was counted before the canary began is not the canary's
+            return
         tick = self._tick_of(canary, counted)
         if tick.candidate_total + tick.stable_total == 0:
             if counted.changed:
@@ -153,6 +154,13 @@ class Collector:
                 self.brake = brake
                 self._set_weights()
                 log.warning("brake pulled", extra={"canary": canary.id, "reason": brake.verdict.message})
+
+    def _count(self, seen: Mapping[str, Snapshot]) -> None:
+        """Take what the routers have answered for counted."""
+        counted = count(self._baselines, seen, self._last_look)
+        self.requests["a"] += counted.a
+        self.requests["b"] += counted.b
+        self._baselines, self._last_look = counted.baselines, time()
 
     def _tick_of(self, canary: Canary, counted: Counted) -> Tick:
         arms = {"a": counted.a, "b": counted.b}

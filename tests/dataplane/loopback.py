@@ -1,0 +1,286 @@
+"""The data plane on the loopback interface: real Envoys, a real collector, small model servers that may fail."""
+
+import asyncio
+import ctypes
+import json
+import os
+import random
+import signal
+import socket
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.resources import files
+from io import BytesIO
+from pathlib import Path
+from time import monotonic
+from typing import Any, TypeVar
+
+import aiohttp
+from aiohttp import web
+
+from perennial.api.wire import Arm, Canary, ErrorRate, Monitoring, Policy, SloPolicy, Slot, State
+from perennial.plan.model_deployment.router import Addresses, bootstrap
+
+T = TypeVar("T")
+PATIENCE = 30.0
+
+
+async def eventually(look: Callable[[], Awaitable[T]], what: str, patience: float = PATIENCE) -> T:
+    """Look until what is seen is true, and return it."""
+    deadline = monotonic() + patience
+    while not (found := await look()):
+        assert monotonic() < deadline, f"did not happen within {patience:g} s: {what}"
+        await asyncio.sleep(0.01)
+    return found
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, below those that the system gives to outgoing connections."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+@dataclass
+class Model:
+    """A model server: fails a share of the requests, takes its time, and echoes what it was asked with."""
+
+    failing: float = 0.0
+    seconds: float = 0.0
+    port: int = field(default_factory=free_port)
+    served: int = 0
+    last_start: float = 0.0
+    _chance: random.Random = field(default_factory=lambda: random.Random(1))
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.served += 1
+        self.last_start = monotonic()
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
+        status = 500 if self._chance.random() < self.failing else 200
+        return web.json_response(dict(request.headers), status=status)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Model"]:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self.answer)
+        runner = web.AppRunner(app, access_log=None, keepalive_timeout=75, shutdown_timeout=0.5)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", self.port).start()
+            yield self
+        finally:
+            await runner.cleanup()
+
+
+class Program:
+    """A child process that is started, killed, and started again."""
+
+    def __init__(self, arguments: list[str], log: Path, environment: dict[str, str] | None = None) -> None:
+        self._arguments = arguments
+        self._log = log
+        self._environment = {**os.environ, **(environment or {})}
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        with self._log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *self._arguments, stdout=log, stderr=log, env=self._environment, preexec_fn=_die_with_parent
+            )
+
+    async def stop(self, how: signal.Signals = signal.SIGTERM, patience: float = PATIENCE) -> int:
+        """Send a signal, wait for the end, return the exit code."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(how)
+        return await asyncio.wait_for(self.process.wait(), patience)
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+
+class Router:
+    """An Envoy with our bootstrap."""
+
+    def __init__(
+        self, name: str, directory: Path, models: dict[Slot, Model], collector: int, session: aiohttp.ClientSession
+    ) -> None:
+        self.traffic, self.statistics, self.admin = free_port(), free_port(), free_port()
+        addresses = Addresses(
+            slots={slot: ("127.0.0.1", model.port) for slot, model in models.items()},
+            collector=("127.0.0.1", collector),
+            traffic=("127.0.0.1", self.traffic),
+            statistics=("127.0.0.1", self.statistics),
+            admin=("127.0.0.1", self.admin),
+        )
+        file = directory / f"{name}.json"
+        file.write_text(json.dumps(bootstrap("model", "default", "a", addresses=addresses)))
+        binary = str(files("envoy") / "_bin" / "envoy")
+        options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning", "--service-node", name]
+        self.program = Program([binary, "-c", str(file), *options], directory / f"{name}.log")
+        self.url = f"http://127.0.0.1:{self.traffic}"
+        self._session = session
+
+    async def start(self) -> None:
+        """Start and wait until it listens."""
+        await self.program.start()
+        await eventually(self._serves, "the router serves")
+
+    async def stop(self) -> None:
+        await self.program.stop()
+
+    async def _serves(self) -> bool:
+        try:
+            async with self._session.get(f"http://127.0.0.1:{self.statistics}/ready") as response:
+                return response.status == 200
+        except aiohttp.ClientError:
+            return False
+
+
+class CollectorProcess:
+    """`python -m perennial.collector` and a client of it."""
+
+    def __init__(self, directory: Path, session: aiohttp.ClientSession) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.database = directory / "collector.sqlite"
+        self._directory = directory
+        self._session = session
+        self.program: Program | None = None
+
+    async def start(self, *routers: Router) -> None:
+        names = [f"127.0.0.1:{router.statistics}" for router in routers] or [f"127.0.0.1:{free_port()}"]
+        arguments = ["--database", str(self.database), "--host", "127.0.0.1", "--port", str(self.port)]
+        for name in names:
+            arguments += ["--routers", name]
+        command = [sys.executable, "-m", "perennial.collector", *arguments]
+        source = str(Path(__file__).parents[2] / "operator")
+        self.program = Program(command, self._directory / "collector.log", {"PYTHONPATH": source})
+        await self.program.start()
+        await eventually(self.ready, "the collector is ready")
+
+    async def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        assert self.program is not None
+        return await self.program.stop(how)
+
+    async def ready(self) -> bool:
+        try:
+            async with self._session.get(f"{self.url}/readyz") as response:
+                return response.status == 200
+        except aiohttp.ClientError:
+            return False
+
+    async def put(self, policy: Policy) -> State:
+        async with self._session.put(f"{self.url}/v1/policy", data=policy.model_dump_json()) as response:
+            text = await response.text()
+            assert response.status == 200, text
+            return State.model_validate_json(text)
+
+    async def state(self, **query: str) -> State:
+        async with self._session.get(f"{self.url}/v1/state", params=query) as response:
+            text = await response.text()
+            assert response.status == 200, text
+            return State.model_validate_json(text)
+
+    async def post(self, path: str, data: Any) -> tuple[int, dict[str, Any]]:
+        body = BytesIO(json.dumps(data).encode())
+        async with self._session.post(f"{self.url}{path}", data=body) as response:
+            return response.status, await response.json()
+
+    async def until(self, seen: Callable[[State], bool], what: str, patience: float = PATIENCE) -> State:
+        """Return the first state in which something is seen."""
+
+        async def look() -> State | None:
+            state = await self.state()
+            return state if seen(state) else None
+
+        found = await eventually(look, what, patience)
+        assert found is not None
+        return found
+
+
+@dataclass
+class Traffic:
+    """Requests at a steady pace, and what became of them, by (slot, status)."""
+
+    session: aiohttp.ClientSession
+    url: str
+    pace: float = 200.0
+    answers: Counter[tuple[str, int]] = field(default_factory=Counter)
+    lost: int = 0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Traffic"]:
+        """Send requests in the background; leave when all that were sent are answered."""
+        going = asyncio.Event()
+        task = asyncio.create_task(self._send(going))
+        try:
+            yield self
+        finally:
+            going.set()
+            await task
+
+    async def send(self, number: int) -> None:
+        """Send a number of requests, at most 20 at a time."""
+        gate = asyncio.Semaphore(20)
+
+        async def one() -> None:
+            async with gate:
+                await self.one()
+
+        await asyncio.gather(*(one() for _ in range(number)))
+
+    async def one(self) -> None:
+        try:
+            async with self.session.get(self.url) as response:
+                await response.read()
+                self.answers[response.headers.get("x-perennial-version-slot", ""), response.status] += 1
+        except aiohttp.ClientError:
+            self.lost += 1
+
+    def total(self, slot: str | None = None) -> int:
+        return sum(n for (s, _), n in self.answers.items() if slot in {None, s})
+
+    def bad(self, slot: str) -> int:
+        return sum(n for (s, status), n in self.answers.items() if s == slot and status >= 500)
+
+    async def _send(self, end: asyncio.Event) -> None:
+        sent: set[asyncio.Task[None]] = set()
+        while not end.is_set():
+            task = asyncio.create_task(self.one())
+            sent.add(task)
+            task.add_done_callback(sent.discard)
+            await asyncio.sleep(1 / self.pace)
+        await asyncio.gather(*sent)
+
+
+ARMS = {"a": Arm(version="v-old", model_version="1"), "b": Arm(version="v-new", model_version="2")}
+
+
+def canary(name: str = "trial-1", weight: int = 200, step: int = 0) -> Canary:
+    now = datetime.now(UTC)
+    return Canary(id=name, slot="b", step=step, weight=weight, started_time=now, step_started_time=now)
+
+
+def policy(
+    trial: Canary | None = None,
+    *slos: SloPolicy,
+    monitoring: Monitoring | None = None,
+    revision: str = "p1",
+) -> Policy:
+    """Return a policy with slot a stable; by default one SLO on errors."""
+    promised = slos or (SloPolicy(name="errors", error_rate=ErrorRate(max=0.05, max_ratio=1.25)),)
+    return Policy(revision=revision, stable="a", arms=ARMS, canary=trial, slos=promised, monitoring=monitoring)
