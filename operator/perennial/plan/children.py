@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from perennial.api.base import API_VERSION, EnvVar, Resources
@@ -63,21 +64,34 @@ def child(api_version: str, kind: str, name: str, owner: Owner, component: str, 
     }
 
 
+def literal(text: str) -> str:
+    """Return a text that a container sees as it is: Kubernetes expands `$(NAME)` and `$$` in arguments and values."""
+    return text.replace("$", "$$")
+
+
 def env(values: Mapping[str, str], extra: Sequence[EnvVar] = ()) -> list[dict[str, str]]:
     """Return environment variables; the user's come last and may use `$(NAME)` of ours, but never replace one."""
-    own = [{"name": name, "value": value} for name, value in values.items()]
+    own = [{"name": name, "value": literal(value)} for name, value in values.items()]
     return own + [{"name": item.name, "value": item.value} for item in extra if item.name not in values]
 
 
 def resources(asked: Resources, *, cpu: str, memory: str, memory_limit: str) -> dict[str, Any]:
     """Return a container's resources: the user's, completed so that each pod has requests and a memory limit."""
-    requests = {"cpu": cpu, "memory": memory}
-    if "memory" in asked.limits:
-        requests["memory"] = asked.limits["memory"]
-    return {
-        "requests": requests | asked.requests,
-        "limits": {"memory": memory_limit} | asked.limits,
-    }
+    enough = asked.requests.get("memory", memory_limit)
+    limits = {"memory": enough if _amount(enough) > _amount(memory_limit) else memory_limit} | asked.limits
+    # Where there is a limit of the user's, it is also the default request, as Kubernetes itself has it.
+    requests = {"cpu": cpu, "memory": memory} | asked.limits | asked.requests
+    return {"requests": requests, "limits": limits}
+
+
+def _amount(quantity: str) -> Decimal:
+    """Return the number that a quantity (`500m`, `2Gi`, `1e3`) stands for."""
+    number = quantity.rstrip("numkMGTPEi")
+    suffix = quantity[len(number) :]
+    if suffix.endswith("i"):
+        return Decimal(number) * Decimal(1024) ** (1 + "KMGTPE".index(suffix[0]))
+    powers = {"": 0, "n": -3, "u": -2, "m": -1, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
+    return Decimal(number) * Decimal(1000) ** powers[suffix]
 
 
 def container(

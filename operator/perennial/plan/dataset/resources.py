@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from perennial.api.base import Resources
-from perennial.plan.children import claim, claim_volume, container, env, job, pod, resources
+from perennial.plan.children import claim, claim_volume, container, env, job, literal, pod, resources
 from perennial.plan.dataset.observe import DatasetSeen
 
 COMPONENT = "dataset-check"
@@ -50,7 +50,7 @@ def desired_check(seen: DatasetSeen) -> dict[str, Any]:
         command=["python3", "-m", "perennial.worker", "check"],
         args=[
             "--source",
-            f"/source/{folder}".rstrip("/"),
+            literal(f"/source/{folder}".rstrip("/")),
             "--snapshots",
             "/snapshots",
             "--spec",

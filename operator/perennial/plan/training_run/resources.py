@@ -7,7 +7,7 @@ from typing import Any
 
 from perennial.api.base import Resources
 from perennial.api.training_run import GateBaseline, MLflowRun, PinnedDataset
-from perennial.plan.children import claim_volume, container, env, job, pod, resources
+from perennial.plan.children import claim_volume, container, env, job, literal, pod, resources
 from perennial.plan.dataset.resources import snapshots_claim
 from perennial.plan.training_run.observe import TrainingRunSeen, evaluation_name, training_name
 
@@ -25,7 +25,7 @@ def _materialise(seen: TrainingRunSeen, data: PinnedDataset, part: str) -> dict[
     begin, end = (data.train_from, data.train_until) if part == "train" else (data.test_from, data.test_until)
     bounds: list[str] = []
     if data.time and begin and end:
-        bounds = ["--time", data.time, "--from", begin.isoformat(), "--until", end.isoformat()]
+        bounds = ["--time", literal(data.time), "--from", begin.isoformat(), "--until", end.isoformat()]
     return container(
         "data",
         seen.settings.server_image,
