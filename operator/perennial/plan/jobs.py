@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
@@ -16,6 +17,9 @@ WAITING_REASONS = {
     "CreateContainerConfigError": "ContainerNotCreated",
     "CreateContainerError": "ContainerNotCreated",
 }
+
+LAST_WORDS = timedelta(seconds=60)
+"""How long after a Job's end its pod's last words may still come: Jobs and pods are watched apart."""
 
 
 class JobPhase(Enum):
@@ -38,6 +42,17 @@ class JobOutcome:
     exit_code: int | None = None
     output: str | None = None
     """The termination message of the container that decided; None while the pod is not (or no longer) seen."""
+    ended: datetime | None = None
+    """When the Job ended, where it says so."""
+
+    def awaits_words(self, now: datetime) -> bool:
+        """Return whether the Job has ended while what its container said may still arrive.
+
+        After a deadline there is nothing to wait for: the Job has deleted its pod.
+        """
+        silent = self.phase in {JobPhase.COMPLETE, JobPhase.FAILED} and self.exit_code is None
+        expected = self.reason != "DeadlineExceeded" and self.ended is not None and now - self.ended < LAST_WORDS
+        return silent and expected
 
     def result(self) -> Mapping[str, Any] | None:
         """Return the termination message as a JSON object, or None where it is not one."""
@@ -69,8 +84,9 @@ def job_outcome(job: Manifest | None, pods: Sequence[Manifest]) -> JobOutcome:
         item["type"]: item for item in job.get("status", {}).get("conditions", ()) if item.get("status") == "True"
     }
     if "Complete" in conditions:
-        exit_code, output = _ended(latest)
-        return JobOutcome(phase=JobPhase.COMPLETE, exit_code=exit_code, output=output)
+        exit_code, output = _succeeded(own)
+        ended = _moment(conditions["Complete"])
+        return JobOutcome(phase=JobPhase.COMPLETE, exit_code=exit_code, output=output, ended=ended)
     if "Failed" in conditions:
         return _failed(conditions["Failed"], own)
     waiting = _waiting(latest)
@@ -86,7 +102,7 @@ def _belongs(pod: Manifest, job: Manifest) -> bool:
 
 
 def _failed(condition: Mapping[str, Any], pods: Sequence[Manifest]) -> JobOutcome:
-    reason, message = condition.get("reason", "Failed"), condition.get("message", "")
+    reason, message, ended = condition.get("reason", "Failed"), condition.get("message", ""), _moment(condition)
     for pod in reversed(pods):
         exit_code, output, oom = _failure(pod)
         if exit_code is not None:
@@ -96,13 +112,20 @@ def _failed(condition: Mapping[str, Any], pods: Sequence[Manifest]) -> JobOutcom
                 message=message,
                 exit_code=exit_code,
                 output=output,
+                ended=ended,
             )
     waiting = _waiting(pods[-1] if pods else None)
     return JobOutcome(
         phase=JobPhase.FAILED,
         reason=reason,
         message=f"{message} {waiting.message}" if waiting and waiting.message else message,
+        ended=ended,
     )
+
+
+def _moment(condition: Mapping[str, Any]) -> datetime | None:
+    since = condition.get("lastTransitionTime")
+    return datetime.fromisoformat(since) if since else None
 
 
 def _statuses(pod: Manifest | None) -> list[Mapping[str, Any]]:
@@ -110,12 +133,13 @@ def _statuses(pod: Manifest | None) -> list[Mapping[str, Any]]:
     return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
 
 
-def _ended(pod: Manifest | None) -> tuple[int | None, str | None]:
-    """The exit code and words of the main container, once it has ended."""
-    for status in (pod or {}).get("status", {}).get("containerStatuses", ()):
-        ended = status.get("state", {}).get("terminated")
-        if ended:
-            return ended.get("exitCode"), ended.get("message", "")
+def _succeeded(pods: Sequence[Manifest]) -> tuple[int | None, str | None]:
+    """Return the exit code and words of the attempt that succeeded; an earlier one's say nothing of the result."""
+    for pod in reversed(pods):
+        for status in pod.get("status", {}).get("containerStatuses", ()):
+            ended = status.get("state", {}).get("terminated")
+            if ended and ended.get("exitCode") == 0:
+                return 0, ended.get("message", "")
     return None, None
 
 

@@ -30,7 +30,8 @@ def plan(seen: DatasetSeen, now: datetime) -> Plan:
     1. The snapshot volume is there.
     2. A check of an older spec, or one already recorded, is deleted.
     3. Nothing is due, or the Dataset is suspended: say so, wait.
-    4. A check is due and has no Job: start it. It waits or runs: say so.
+    4. A check is due and has no Job: start it. It waits or runs: say so. A Job that exists is never changed: its pods
+       can't be, and another operator's version may have made it.
     5. It ended: record what it found, and only then delete it.
     """
     stale = tuple(delete_of(job) for job in seen.jobs if job["metadata"]["name"] != seen.check_name)
@@ -46,12 +47,13 @@ def plan(seen: DatasetSeen, now: datetime) -> Plan:
         )
     outcome = job_outcome(job, seen.pods)
     if outcome.phase in {JobPhase.ABSENT, JobPhase.WAITING, JobPhase.RUNNING}:
+        start = (Apply(manifest=desired_check(seen)),) if job is None else ()
         return Plan(
-            applies=(volume, Apply(manifest=desired_check(seen))),
+            applies=(volume, *start),
             status=_status(seen, now, seen.status, _checking_marks(seen, outcome)),
             deletes=stale,
         )
-    if outcome.phase is JobPhase.COMPLETE and outcome.result() is None and _may_still_arrive(job or {}, outcome, now):
+    if outcome.awaits_words(now):
         return Plan(applies=(volume,), deletes=stale, requeue_after=1)
     return _record(seen, outcome, now, applies=(volume,), deletes=(*stale, *((delete_of(job),) if job else ())))
 
@@ -63,16 +65,6 @@ def _due_in(seen: DatasetSeen, now: datetime) -> float | None:
     if seen.status.next_check_time is None:
         return None
     return max(0.0, (seen.status.next_check_time - now).total_seconds())
-
-
-def _may_still_arrive(job: Mapping[str, Any], outcome: JobOutcome, now: datetime) -> bool:
-    """Whether the pod's last words may come after the Job's end (the two are watched apart)."""
-    ended = job.get("status", {}).get("completionTime")
-    return (
-        outcome.output is None
-        and ended is not None
-        and now - datetime.fromisoformat(ended) < timedelta(seconds=RETRY_SECONDS)
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +108,7 @@ def _found_nothing(seen: DatasetSeen, outcome: JobOutcome) -> _Found:
     why = outcome.error() or "the check left no result"
     message = f"The source {seen.spec.source.uri} could not be checked: {why}. It is tried again."
     known = condition(seen.status.conditions, "Valid")
-    valid = repeat(known) if known else mark("Valid", "Unknown", reason, message)
+    valid = repeat(known) if known and known.status != "Unknown" else mark("Valid", "Unknown", reason, message)
     before = condition(seen.status.conditions, "Fetched")
     news = before is None or before.message != message
     return _Found(

@@ -1,7 +1,7 @@
 """Decides what a TrainingRun needs next."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from perennial.api.training_run import (
@@ -32,8 +32,6 @@ from perennial.plan.training_run.pin import Unpinned, pin
 from perennial.plan.training_run.resources import desired_evaluation, desired_training
 
 CHAMPION = "champion"
-LOST_SECONDS = 60
-"""How long the pod's last words may come after the Job's end (the two are watched apart)."""
 
 UNDER_WAY = {JobPhase.ABSENT, JobPhase.WAITING, JobPhase.RUNNING}
 
@@ -46,7 +44,7 @@ def plan(seen: TrainingRunSeen, now: datetime) -> Plan:
     1. It has ended: only the MLflow run is still to be closed.
     2. The data is not pinned: pin it, or say what it waits for.
     3. There is no MLflow run: make one.
-    4. Training has not ended: there is a Job; say where it is. It failed: the run has failed.
+    4. Training has not ended: there is a Job, which is never changed; say where it is. It failed: the run has failed.
     5. The champion to compare with is not known: hold until the registry answers.
     6. Evaluation has not ended: there is a Job. It ended: judge the gate. It failed, or the gate refused: the run has
        failed.
@@ -104,7 +102,7 @@ def _in_training(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     outcome = job_outcome(seen.training, seen.pods)
     name = training_name(seen.owner.name)
     if outcome.phase in UNDER_WAY:
-        applies = (Apply(manifest=desired_training(seen, data, run)),)
+        applies = (Apply(manifest=desired_training(seen, data, run)),) if seen.training is None else ()
         stuck = outcome.phase is JobPhase.WAITING and outcome.reason != "PodPending"
         running = mark(
             "Running",
@@ -114,6 +112,8 @@ def _in_training(seen: TrainingRunSeen, now: datetime) -> Plan | None:
         )
         reason, message = (outcome.reason, outcome.message) if stuck else ("Training", "The training Job runs.")
         return _going(seen, now, seen.status, reason, message, running=running, applies=applies)
+    if outcome.phase is JobPhase.FAILED and outcome.awaits_words(now):
+        return Plan(requeue_after=1)
     ended = seen.status.model_copy(update={"training": JobState(name=name, finished_time=now)})
     if outcome.phase is JobPhase.FAILED:
         return _failed(
@@ -159,14 +159,14 @@ def _in_evaluation(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     baseline = seen.status.gate.baseline if seen.status.gate else None
     outcome = job_outcome(seen.evaluation, seen.pods)
     if outcome.phase in UNDER_WAY:
-        applies = (Apply(manifest=desired_evaluation(seen, data, run, baseline)),)
+        applies = (Apply(manifest=desired_evaluation(seen, data, run, baseline)),) if seen.evaluation is None else ()
         stuck = outcome.phase is JobPhase.WAITING and outcome.reason != "PodPending"
         reason, message = (
             (outcome.reason, outcome.message) if stuck else ("Evaluating", "The model is evaluated on held-out rows.")
         )
         return _going(seen, now, seen.status, reason, message, applies=applies)
     result = outcome.result() if outcome.phase is JobPhase.COMPLETE else None
-    if outcome.phase is JobPhase.COMPLETE and outcome.output is None and _may_still_arrive(seen.evaluation, now):
+    if outcome.awaits_words(now):
         return Plan(requeue_after=1)
     ended = seen.status.model_copy(
         update={"evaluation": JobState(name=evaluation_name(seen.owner.name), finished_time=now)}
@@ -231,11 +231,6 @@ def _advice(outcome: JobOutcome) -> str:
         FailureClass.OUT_OF_MEMORY: " Raise spec.trainer.resources.limits.memory.",
         FailureClass.DEADLINE: " Raise spec.activeDeadlineSeconds, or remove what kept it waiting.",
     }.get(_class_of(outcome), "")
-
-
-def _may_still_arrive(job: Mapping[str, Any] | None, now: datetime) -> bool:
-    ended = (job or {}).get("status", {}).get("completionTime")
-    return ended is not None and now - datetime.fromisoformat(ended) < timedelta(seconds=LOST_SECONDS)
 
 
 def _failed(
