@@ -206,15 +206,14 @@ def _other(slot: Slot) -> Slot:
 def _passes(seen: ModelDeploymentSeen, canary: Canary, state: State, now: datetime) -> bool:
     promised = {slo.name for slo in seen.spec.slos if slo.role is Role.CRITICAL and slo.error_rate is not None}
     passed = {item.slo for item in state.verdicts if item.verdict is Verdict.PASS}
-    verified = state.weights.verified
     lasted = canary.step_started_time + timedelta(seconds=_current(seen, canary).min_seconds)
-    return (
-        bool(promised)
-        and promised <= passed
-        and verified is not None
-        and verified.get(canary.slot) == canary.weight.desired * 10
-        and now >= lasted
-    )
+    return bool(promised) and promised <= passed and _in_force(canary, state) and now >= lasted
+
+
+def _in_force(canary: Canary, state: State) -> bool:
+    """Whether every router has confirmed the candidate's weight."""
+    verified = state.weights.verified
+    return verified is not None and verified.get(canary.slot) == canary.weight.desired * 10
 
 
 def _current(seen: ModelDeploymentSeen, canary: Canary) -> Step:
@@ -299,14 +298,14 @@ def _history(
 
 
 def _give_up(seen: ModelDeploymentSeen, canary: Canary, state: State | None, now: datetime) -> Turn | None:
-    """At the deadline, `onUndecided` decides. A promotion still needs measurements."""
-    if now < canary.started_time + timedelta(seconds=seen.spec.canary.max_seconds):
+    """At the deadline, `onUndecided` decides. A promotion still needs measurements, at weights that are in force."""
+    if seen.spec.suspend or now < canary.started_time + timedelta(seconds=seen.spec.canary.max_seconds):
         return None
     why = f"Undecided after {seen.spec.canary.max_seconds} s."
     match seen.spec.canary.on_undecided:
         case OnUndecided.ROLLBACK:
             return _end(seen, canary, now, decision=Decision.ROLLED_BACK, reason="Undecided", why=why)
-        case OnUndecided.PROMOTE if state is not None and _measured(seen, state):
+        case OnUndecided.PROMOTE if state is not None and _measured(seen, state) and _in_force(canary, state):
             return _promote(seen, canary, state, now, why="Undecided")
         case _:
             return None

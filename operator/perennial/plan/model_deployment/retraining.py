@@ -59,11 +59,14 @@ def retrain(seen: ModelDeploymentSeen, want: Wanted | None, now: datetime) -> Tu
 
 
 def eligible_in(seen: ModelDeploymentSeen, now: datetime) -> float | None:
-    """Return the seconds until the cooldown is over; None if it is, or there is none."""
-    known = seen.status.retraining
-    if known is None or known.next_eligible_time is None or known.next_eligible_time <= now:
+    """Return the seconds until time alone lifts a guardrail: the cooldown, or the day's limit; None: none holds."""
+    known, retraining = seen.status.retraining, seen.spec.retraining
+    if known is None or retraining is None:
         return None
-    return (known.next_eligible_time - now).total_seconds()
+    limit = retraining.guardrails.max_per_day
+    counted = sorted(known.started_times)[-limit] + DAY if len(known.started_times) >= limit else None
+    ends = [end for end in (known.next_eligible_time, counted) if end is not None and end > now]
+    return (min(ends) - now).total_seconds() if ends else None
 
 
 def _asked(seen: ModelDeploymentSeen) -> MonitorVerdict | None:
