@@ -91,8 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     materialise.add_argument("--until", type=_moment, metavar="RFC3339", help="the first moment not wanted any more")
     materialise.add_argument("--part", choices=("train", "test"), required=True, help="what the rows are for")
     name, target = os.environ.get("PERENNIAL_DATASET_NAME"), os.environ.get("PERENNIAL_TARGET")
-    materialise.add_argument("--dataset", default=name, help="for dataset.json; default: $PERENNIAL_DATASET_NAME")
-    materialise.add_argument("--target", default=target, help="for dataset.json; default: $PERENNIAL_TARGET")
+    materialise.add_argument("--dataset", default=name, help="for _dataset.json; default: $PERENNIAL_DATASET_NAME")
+    materialise.add_argument("--target", default=target, help="for _dataset.json; default: $PERENNIAL_TARGET")
 
     fetch = commands.add_parser("fetch-model", help="download a registered model's version and verify it")
     fetch.set_defaults(run=_fetch_model)

@@ -14,7 +14,7 @@ from perennial.worker.manifest import Entry, Manifest
 from perennial.worker.snapshots import Snapshots, storage_errors
 from perennial.worker.survey import EPOCH, UNITS_A_SECOND
 
-DESCRIPTION = "dataset.json"
+DESCRIPTION = "_dataset.json"
 _MARKER = ".materialising"
 _BATCH_ROWS = 65_536
 
@@ -36,7 +36,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What the rows are for, as `dataset.json` tells the script that reads them."""
+    """What the rows are for, as `_dataset.json` tells the script that reads them."""
 
     part: str
     dataset: str | None = None
@@ -46,7 +46,7 @@ class Purpose:
 def materialise(snapshots: Path, digest: str, folder: Path, rows: Rows, purpose: Purpose) -> dict[str, Any]:
     """Write the wanted rows of a version to `folder`, as files of the version's names, and describe them.
 
-    Every file's content is verified first. Files without a wanted row are left out; `dataset.json` is written last.
+    Every file's content is verified first. Files without a wanted row are left out; `_dataset.json` is written last.
 
     Raises:
         BadData: the version is not there, was altered, has no wanted row, or lacks the time column.

@@ -73,8 +73,8 @@ def test_the_rows_between_the_bounds_are_written_with_a_description(
     files = {
         path.relative_to(tmp_path / "data").as_posix() for path in (tmp_path / "data").rglob("*") if path.is_file()
     }
-    assert files == {"a.parquet", "more/b.parquet", "dataset.json"}
-    assert json.loads((tmp_path / "data" / "dataset.json").read_text()) == ended.message
+    assert files == {"a.parquet", "more/b.parquet", "_dataset.json"}
+    assert json.loads((tmp_path / "data" / "_dataset.json").read_text()) == ended.message
     assert ended.message == {
         "dataset": "flights",
         "digest": digest,
@@ -98,7 +98,7 @@ def test_without_bounds_the_files_are_the_same_bytes(snapshots: Path, digest: st
 def test_it_may_run_again_after_a_crash(snapshots: Path, digest: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
     materialise(snapshots, digest, data, Rows("at", at(0), at(30)), Purpose("train"))
-    (data / "dataset.json").unlink()
+    (data / "_dataset.json").unlink()
     (data / ".materialising").touch()  # as if it had ended before the description
     materialise(snapshots, digest, data, Rows("at", at(0), at(3)), Purpose("train"))
     assert read_hours(data) == [0, 1, 2]
@@ -162,7 +162,7 @@ def test_an_altered_object_is_refused(worker: Worker, snapshots: Path, digest: s
     )
     assert ended.code == 65
     assert "a.parquet was altered" in ended.message["error"]
-    assert not (tmp_path / "data" / "dataset.json").exists()
+    assert not (tmp_path / "data" / "_dataset.json").exists()
 
 
 def test_a_missing_object_is_told(snapshots: Path, digest: str, tmp_path: Path) -> None:
