@@ -1,0 +1,98 @@
+"""One cluster for all end-to-end tests, with Perennial installed from its chart; a namespace for each story."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import parcels
+import pytest
+from kube import Kube, until
+
+ROOT = Path(__file__).parents[2]
+CLUSTER = "perennial-test"
+SYSTEM = "perennial-system"
+
+
+def cluster(*arguments: str) -> str:
+    """Run the cluster's command line for the tests' own cluster."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cluster", *arguments, "--name", CLUSTER],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "CLUSTER_NAME": CLUSTER},
+    )
+    if done.returncode:
+        pytest.fail(f"cluster {' '.join(arguments)}: {done.stderr or done.stdout}", pytrace=False)
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def images() -> dict[str, str]:
+    """The images by name, as they were built."""
+    found = ROOT / "build" / "images.json"
+    if not found.exists():
+        pytest.fail("the images are not built: run `make images` (`make e2e` does)", pytrace=False)
+    names: dict[str, str] = json.loads(found.read_text())
+    return names
+
+
+@pytest.fixture(scope="session")
+def system(images: dict[str, str]) -> Iterator[Kube]:
+    """The cluster with Perennial on it; kubectl for the operator's namespace."""
+    cluster("up")
+    try:
+        cluster("load")
+        kube = Kube(Path(cluster("kubeconfig")), SYSTEM)
+        values = ROOT / "build" / "images.yaml"
+        install = ["helm", "upgrade", "--install", "perennial", str(ROOT / "charts" / "perennial"), "--namespace", SYSTEM]
+        done = subprocess.run(
+            [*install, "--create-namespace", "--values", str(values), "--wait", "--timeout", "5m"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "KUBECONFIG": str(kube.kubeconfig)},
+        )
+        assert done.returncode == 0, done.stderr
+        yield kube
+    finally:
+        if not os.environ.get("PERENNIAL_KEEP_CLUSTER"):
+            cluster("down")
+
+
+@pytest.fixture(scope="module")
+def kube(system: Kube, images: dict[str, str], request: pytest.FixtureRequest) -> Iterator[Kube]:
+    """A namespace for the module's story, with the toolbox in it."""
+    name = request.module.__name__.removeprefix("test_").replace("_", "-")
+    mine = system.at(f"e2e-{name}")
+    parcels.namespace(mine)
+    parcels.toolbox(mine, images["flights"])
+    yield mine
+    mine("delete", "namespace", mine.namespace, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def trained(kube: Kube, images: dict[str, str]) -> str:
+    """A Dataset and a first TrainingRun that passed: returns the model version."""
+    parcels.fill_lake(kube, 1, 10)
+    kube.apply(parcels.dataset(), parcels.training_run("first", parcels.training_spec(images["flights"])))
+    kube.wait_condition("trainingrun", "first", "Succeeded", "True", seconds=240)
+    version: str = kube.status("trainingrun", "first")["modelVersion"]
+    return version
+
+
+@pytest.fixture
+def until_healthy(system: Kube) -> Iterator[None]:
+    """After a test that broke something of the system's, wait until it is whole again."""
+    yield
+    for deployment in ("perennial", "perennial-mlflow"):
+        until(
+            f"{deployment} to be whole",
+            lambda name=deployment: system.status("deployment", name).get("readyReplicas", 0)
+            == system.get("deployment", name)["spec"]["replicas"],
+            180,
+        )
