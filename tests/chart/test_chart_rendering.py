@@ -8,6 +8,8 @@ import pytest
 import yaml
 from rendering import Helm
 
+from perennial.settings import from_environment, unknown
+
 Manifests = list[dict[str, Any]]
 
 
@@ -70,6 +72,26 @@ def test_settings_reach_the_environment_as_text(helm: Helm, chart: Path) -> None
     told = environment(of(render(helm, chart, *arguments), "Deployment", "perennial"))
     assert told["PERENNIAL_LOG_LEVEL"] == "DEBUG"
     assert told["PERENNIAL_RESYNC_SECONDS"] == "1200000"
+
+
+def test_the_operator_takes_every_setting_it_is_given(helm: Helm, chart: Path) -> None:
+    operator = of(render(helm, chart), "Deployment", "perennial")
+    settings = from_environment(environment(operator))
+    assert unknown(environment(operator)) == []
+    assert settings.namespaces == ()
+    ports = {port["name"]: port["containerPort"] for port in container(operator)["ports"]}
+    assert ports == {"health": settings.health_port, "metrics": settings.metrics_port}
+    arguments = ["--set", "watchNamespaces={team-a,team-b},settings.env.PERENNIAL_WORKERS=3"]
+    chosen = from_environment(environment(of(render(helm, chart, *arguments), "Deployment", "perennial")))
+    assert (chosen.namespaces, chosen.workers) == (("team-a", "team-b"), 3)
+
+
+def test_named_namespaces_are_the_only_ones_with_rights(helm: Helm, chart: Path) -> None:
+    manifests = render(helm, chart, "--set", "watchNamespaces={team-a,team-b}")
+    assert [one for one in manifests if one["kind"] == "ClusterRoleBinding"] == []
+    bound = {one["metadata"]["namespace"]: one["roleRef"]["kind"] for one in manifests if one["kind"] == "RoleBinding"}
+    assert bound == {"team-a": "ClusterRole", "team-b": "ClusterRole", "perennial-system": "Role"}
+    assert len([one for one in render(helm, chart) if one["kind"] == "ClusterRoleBinding"]) == 1
 
 
 def test_no_role_can_read_secrets_or_has_a_wildcard(helm: Helm, chart: Path) -> None:
