@@ -95,6 +95,11 @@ def job_outcome(job: Manifest | None, pods: Sequence[Manifest]) -> JobOutcome:
     return JobOutcome(phase=JobPhase.RUNNING, reason="Running", message="The pod is running.")
 
 
+def sentence(text: str) -> str:
+    """Return a text that another sentence may follow."""
+    return text if not text or text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
 def _belongs(pod: Manifest, job: Manifest) -> bool:
     return any(
         reference.get("uid") == job["metadata"]["uid"] for reference in pod["metadata"].get("ownerReferences", ())
@@ -118,7 +123,7 @@ def _failed(condition: Mapping[str, Any], pods: Sequence[Manifest]) -> JobOutcom
     return JobOutcome(
         phase=JobPhase.FAILED,
         reason=reason,
-        message=f"{message} {waiting.message}" if waiting and waiting.message else message,
+        message=f"{sentence(message)} {waiting.message}" if waiting and waiting.message else message,
         ended=ended,
     )
 

@@ -18,7 +18,7 @@ from perennial.api.training_run import (
 from perennial.api.wire import Verdict
 from perennial.plan.actions import Apply, Emit, Plan
 from perennial.plan.conditions import Mark, mark, progress, settle
-from perennial.plan.jobs import JobOutcome, JobPhase, job_outcome
+from perennial.plan.jobs import JobOutcome, JobPhase, job_outcome, sentence
 from perennial.plan.training_run.gate import judge, overall
 from perennial.plan.training_run.observe import (
     TrainingRunSeen,
@@ -121,7 +121,7 @@ def _in_training(seen: TrainingRunSeen, now: datetime) -> Plan | None:
             now,
             ended,
             _class_of(outcome),
-            f"Training failed ({outcome.reason}): {outcome.error()}{_advice(outcome)}",
+            f"Training failed ({outcome.reason}): {sentence(outcome.error())}{_advice(outcome)}",
             exit_code=outcome.exit_code,
         )
     return _going(seen, now, ended, "Trained", "Training is complete; the model is evaluated next.")
