@@ -164,15 +164,17 @@ class Applier:
             raise CallFailed(str(error)) from error
         self._results.succeeded(key, call, value)
 
-    async def _write_status(self, key: Key, resource: Resource, status: Manifest) -> None:
+    async def _write_status(self, key: Key, resource: Resource, status: Manifest) -> bool:
+        """Write a status that differs from the observed one. Return whether it was written."""
         observed = self._store.get(*key)
         if observed is None or observed.get("status") == status:
-            return
+            return False
         written = await self._client.write_status(resource, observed, status)
         self._store.put(key.kind, written)
         if written.get("status") != status:
             lost = ", ".join(differences(status, written.get("status"))) or "a default was added"
             log.warning("the API server changed a status: the CRD does not know it as written", extra={"fields": lost})
+        return True
 
     async def stall(self, key: Key, resource: Resource, error: Terminal) -> None:
         """Say in the object's conditions that somebody must act: the planner's status cannot be written now.
@@ -196,8 +198,8 @@ class Applier:
         if new["lastTransitionTime"] is None:
             new["lastTransitionTime"] = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         others = [each for each in conditions if each["type"] != "Stalled"]
-        await self._write_status(key, resource, {**status, "conditions": [*others, new]})
-        await self._emit(key, (Emit(type="Warning", reason=error.reason, message=error.message),))
+        if await self._write_status(key, resource, {**status, "conditions": [*others, new]}):
+            await self._emit(key, (Emit(type="Warning", reason=error.reason, message=error.message),))
 
     async def _emit(self, key: Key, events: tuple[Emit, ...]) -> None:
         regarding = self._store.get(*key)

@@ -58,7 +58,9 @@ class MemoryApi:
         self.version += 1
         old = self.objects.get(key)
         uid = old["metadata"]["uid"] if old else manifest["metadata"].get("uid", f"uid-{self.version}")
-        generation = 1 + (old["metadata"]["generation"] if old else 0)
+        generation = 1
+        if old is not None:
+            generation = old["metadata"]["generation"] + (old.get("spec") != manifest.get("spec"))
         metadata = {**manifest["metadata"], "uid": uid, "generation": generation, "resourceVersion": str(self.version)}
         self.objects[key] = {**manifest, "metadata": metadata}
         return self.objects[key]

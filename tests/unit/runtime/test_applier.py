@@ -1,0 +1,355 @@
+"""The applier carries plans out in order, stops where something fails, and writes nothing that is so already."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from memory_api import REFUSED, MemoryApi, Request
+from virtual_time import VirtualClock, run
+
+from perennial.plan.actions import Apply, Call, Delete, Emit, Manifest, Plan, SetAlias
+from perennial.plan.observed import CallResult
+from perennial.runtime.applier import Applier, CallFailed
+from perennial.runtime.errors import Conflict, LeadershipLost, Terminal, Unavailable
+from perennial.runtime.resources import DATASET, Key
+from perennial.runtime.results import CallResults
+from perennial.runtime.store import Store
+
+KEY = Key("Dataset", "ns", "flights")
+CALL = SetAlias(model="m", alias="champion", version="3")
+EMIT = Emit(type="Normal", reason="Checked", message="all is well")
+
+
+def dataset() -> dict[str, Any]:
+    return {
+        "apiVersion": "perennial.dev/v1alpha1",
+        "kind": "Dataset",
+        "metadata": {"namespace": "ns", "name": "flights", "uid": "owner-uid"},
+        "spec": {},
+    }
+
+
+def child(name: str = "flights-a", value: str = "1", owner: str = "owner-uid") -> dict[str, Any]:
+    reference = {"apiVersion": "perennial.dev/v1alpha1", "kind": "Dataset", "name": "flights", "uid": owner}
+    metadata = {"namespace": "ns", "name": name, "ownerReferences": [{**reference, "controller": True}]}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"value": value}}
+
+
+def deletion(manifest: Manifest) -> Delete:
+    metadata = manifest["metadata"]
+    return Delete(
+        api_version=manifest["apiVersion"],
+        kind=manifest["kind"],
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+    )
+
+
+@dataclass
+class World:
+    """An applier with all that is around it; `log` has everything that was done, in order."""
+
+    api: MemoryApi = field(default_factory=MemoryApi)
+    store: Store = field(default_factory=Store)
+    log: list[str] = field(default_factory=list)
+    call_error: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self.results = CallResults(VirtualClock())
+        self.store.put("Dataset", self.api.seed(dataset()))
+        self.api.fail = self._note
+        self.error: Mapping[str, Exception] = {}
+        self.applier = Applier(
+            client=self.api.client(),
+            store=self.store,
+            results=self.results,
+            events=self,
+            calls=self._call,
+            clock=VirtualClock(),
+        )
+
+    def _note(self, request: Request) -> Exception | None:
+        if request.verb != "get":
+            self.log.append(f"{request.verb} {request.name}")
+        return self.error.get(request.verb)
+
+    async def emit(self, _: Manifest, event: Emit) -> None:
+        self.log.append(f"event {event.reason}")
+
+    async def _call(self, _: Key, call: Call) -> Mapping[str, str]:
+        self.log.append(f"call {type(call).__name__}")
+        if self.call_error is not None:
+            raise self.call_error
+        return {"done": "yes"}
+
+    async def carry_out(self, plan: Plan) -> tuple[object, ...]:
+        self.log.clear()
+        return await self.applier.run(KEY, DATASET, plan)
+
+    def status(self) -> Any:
+        return self.api.objects[KEY].get("status")
+
+
+def test_children_calls_status_events_deletions_in_this_order() -> None:
+    async def story() -> None:
+        world = World()
+        old = world.api.seed(child("flights-old"))
+        world.store.put("ConfigMap", old)
+        plan = Plan(
+            applies=(Apply(manifest=child("flights-a")), Apply(manifest=child("flights-b"))),
+            calls=(CALL,),
+            status={"rows": 1},
+            events=(EMIT,),
+            deletes=(deletion(old),),
+        )
+        await world.carry_out(plan)
+        assert world.log == [
+            "apply flights-a",
+            "apply flights-b",
+            "call SetAlias",
+            "status flights",
+            "event Checked",
+            "delete flights-old",
+        ]
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("failing", "done"),
+    [
+        ("apply", ["apply flights-a"]),
+        ("call", ["apply flights-a", "call SetAlias"]),
+        ("status", ["apply flights-a", "call SetAlias", "status flights"]),
+        ("delete", ["apply flights-a", "call SetAlias", "status flights", "event Checked", "delete flights-old"]),
+    ],
+)
+def test_what_fails_stops_what_follows(failing: str, done: list[str]) -> None:
+    async def story() -> None:
+        world = World()
+        old = world.api.seed(child("flights-old"))
+        world.store.put("ConfigMap", old)
+        outage = Unavailable("it", "is away")
+        world.error = {failing: outage}
+        world.call_error = outage if failing == "call" else None
+        plan = Plan(
+            applies=(Apply(manifest=child("flights-a")),),
+            calls=(CALL,),
+            status={"rows": 1},
+            events=(EMIT,),
+            deletes=(deletion(old),),
+        )
+        with pytest.raises((Unavailable, CallFailed)):
+            await world.carry_out(plan)
+        assert world.log == done
+
+    run(story())
+
+
+def test_carrying_out_the_same_plan_twice_asks_nothing_the_second_time() -> None:
+    async def story() -> None:
+        world = World()
+        plan = Plan(applies=(Apply(manifest=child()),), status={"rows": 1})
+        await world.carry_out(plan)
+        world.api.requests.clear()
+        await world.carry_out(plan)
+        assert world.api.requests == []
+
+    run(story())
+
+
+def test_a_child_whose_intent_changed_is_applied_again_also_where_a_field_only_went_away() -> None:
+    async def story() -> None:
+        world = World()
+        wide, narrow = child(), child()
+        wide["data"]["more"] = "2"
+        await world.carry_out(Plan(applies=(Apply(manifest=wide),)))
+        await world.carry_out(Plan(applies=(Apply(manifest=narrow),)))
+        assert world.log == ["apply flights-a"]
+
+    run(story())
+
+
+def test_a_child_that_somebody_changed_is_repaired() -> None:
+    async def story() -> None:
+        world = World()
+        plan = Plan(applies=(Apply(manifest=child()),))
+        await world.carry_out(plan)
+        changed = {**world.api.objects[Key("ConfigMap", "ns", "flights-a")], "data": {"value": "mine"}}
+        world.store.put("ConfigMap", world.api.seed(changed))
+        await world.carry_out(plan)
+        assert world.log == ["apply flights-a"]
+        assert world.api.objects[Key("ConfigMap", "ns", "flights-a")]["data"] == {"value": "1"}
+
+    run(story())
+
+
+def test_a_child_on_its_way_out_is_left_alone() -> None:
+    async def story() -> None:
+        world = World()
+        going = child(value="old")
+        going["metadata"]["deletionTimestamp"] = "2026-11-01T00:00:00Z"
+        world.store.put("ConfigMap", world.api.seed(going))
+        await world.carry_out(Plan(applies=(Apply(manifest=child()),)))
+        assert world.log == []
+
+    run(story())
+
+
+@pytest.mark.parametrize("owner", ["somebody-else", None])
+def test_somebody_elses_object_of_the_same_name_is_refused_not_taken_over(owner: str | None) -> None:
+    async def story() -> None:
+        world = World()
+        foreign = child(value="theirs")
+        foreign["metadata"]["ownerReferences"] = [{"uid": owner, "kind": "X", "controller": True}] if owner else []
+        world.api.seed(foreign)
+        with pytest.raises(Terminal, match="ConfigMap flights-a exists and does not belong to Dataset flights"):
+            await world.carry_out(Plan(applies=(Apply(manifest=child()),)))
+        assert world.api.objects[Key("ConfigMap", "ns", "flights-a")]["data"] == {"value": "theirs"}
+        (stalled,) = world.status()["conditions"]
+        assert (stalled["type"], stalled["status"], stalled["reason"]) == ("Stalled", "True", "NameTaken")
+
+    run(story())
+
+
+def test_our_own_child_that_the_cache_has_not_heard_of_is_applied() -> None:
+    async def story() -> None:
+        world = World()
+        world.api.seed(child(value="old"))
+        await world.carry_out(Plan(applies=(Apply(manifest=child()),)))
+        assert world.log == ["apply flights-a"]
+
+    run(story())
+
+
+def test_a_refused_child_is_told_in_the_conditions_once_and_the_next_status_takes_it_back() -> None:
+    async def story() -> None:
+        world = World()
+        ready = {"type": "Ready", "status": "False", "reason": "Waiting", "message": ""}
+        await world.carry_out(Plan(status={"rows": 1, "conditions": [ready]}))
+        world.error = {"apply": REFUSED}
+        plan = Plan(applies=(Apply(manifest=child()),), status={"rows": 2, "conditions": [ready]})
+        with pytest.raises(Terminal):
+            await world.carry_out(plan)
+        assert world.log == ["apply flights-a", "status flights", "event Invalid"]
+        assert world.status()["rows"] == 1
+        assert [each["type"] for each in world.status()["conditions"]] == ["Ready", "Stalled"]
+        since = world.status()["conditions"][1]["lastTransitionTime"]
+        await asyncio.sleep(100)
+        with pytest.raises(Terminal):
+            await world.carry_out(plan)
+        assert "status flights" not in world.log, "the same refusal was written twice"
+        assert world.status()["conditions"][1]["lastTransitionTime"] == since
+        world.error = {}
+        await world.carry_out(plan)
+        assert world.status() == plan.status
+
+    run(story())
+
+
+def test_a_status_made_from_an_older_object_is_refused() -> None:
+    async def story() -> None:
+        world = World()
+        world.api.seed({**dataset(), "spec": {"suspend": True}})
+        with pytest.raises(Conflict):
+            await world.carry_out(Plan(status={"rows": 1}))
+        assert world.status() is None
+
+    run(story())
+
+
+def test_a_failed_call_is_told_to_the_planner_and_a_success_kept_until_it_is_recorded() -> None:
+    async def story() -> None:
+        world = World()
+        world.call_error = Unavailable("MLflow", "connection refused")
+        with pytest.raises(CallFailed):
+            await world.carry_out(Plan(calls=(CALL,)))
+        assert world.results.look_up(KEY, CALL) == CallResult(error="MLflow is unavailable: connection refused")
+        world.call_error = None
+        await world.carry_out(Plan(calls=(CALL,)))
+        assert world.results.look_up(KEY, CALL) == CallResult(value={"done": "yes"})
+        await world.carry_out(Plan(status={"rows": 1}))
+        assert world.results.look_up(KEY, CALL) is None
+
+    run(story())
+
+
+def test_a_refused_call_is_told_for_longer_and_leaves_the_conditions_to_the_planner() -> None:
+    async def story() -> None:
+        world = World()
+        world.call_error = Terminal("Refused", "no such experiment")
+        with pytest.raises(CallFailed):
+            await world.carry_out(Plan(calls=(CALL,)))
+        assert world.status() is None
+        await asyncio.sleep(59)
+        assert world.results.look_up(KEY, CALL) == CallResult(error="no such experiment")
+        await asyncio.sleep(2)
+        assert world.results.look_up(KEY, CALL) is None
+
+    run(story())
+
+
+def test_a_result_is_kept_where_the_plan_that_records_it_could_not_be_carried_out() -> None:
+    async def story() -> None:
+        world = World()
+        await world.carry_out(Plan(calls=(CALL,)))
+        world.error = {"status": Unavailable("it", "is away")}
+        with pytest.raises(Unavailable):
+            await world.carry_out(Plan(status={"rows": 1}))
+        assert world.results.look_up(KEY, CALL) is not None
+
+    run(story())
+
+
+def test_lost_leadership_is_no_failed_call() -> None:
+    async def story() -> None:
+        world = World()
+        world.call_error = LeadershipLost("gone")
+        with pytest.raises(LeadershipLost):
+            await world.carry_out(Plan(calls=(CALL,)))
+        assert world.results.look_up(KEY, CALL) is None
+
+    run(story())
+
+
+def test_a_deletion_is_waited_for_until_the_cache_has_seen_it() -> None:
+    async def story() -> None:
+        world = World()
+        old = world.api.seed(child("flights-old"))
+        world.store.put("ConfigMap", old)
+        (gone,) = await world.carry_out(Plan(deletes=(deletion(old),)))
+        key = Key("ConfigMap", "ns", "flights-old")
+        assert not gone.seen(world.store.get(*key))  # type: ignore[attr-defined]
+        world.store.remove("ConfigMap", {**old, "metadata": {**old["metadata"], "resourceVersion": "900"}})
+        assert gone.seen(world.store.get(*key))  # type: ignore[attr-defined]
+
+    run(story())
+
+
+def test_an_object_that_has_changed_or_is_another_is_not_deleted() -> None:
+    async def story() -> None:
+        world = World()
+        old = world.api.seed(child("flights-old"))
+        world.store.put("ConfigMap", old)
+        world.api.seed({**old, "data": {"value": "changed"}})
+        with pytest.raises(Conflict):
+            await world.carry_out(Plan(deletes=(deletion(old),)))
+        assert Key("ConfigMap", "ns", "flights-old") in world.api.objects
+
+    run(story())
+
+
+def test_an_owner_that_is_gone_gets_neither_status_nor_events() -> None:
+    async def story() -> None:
+        world = World()
+        seen = world.store.get(*KEY)
+        assert seen is not None
+        world.store.remove("Dataset", seen)
+        await world.carry_out(Plan(status={"rows": 1}, events=(EMIT,)))
+        assert world.log == []
+
+    run(story())
