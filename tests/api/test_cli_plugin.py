@@ -11,21 +11,24 @@ from typing import Any
 
 import pytest
 import yaml
-from story import NAMESPACE, Object, condition, dataset, on_trial, passed_run, ready_dataset, run
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-if str(REPOSITORY) not in sys.path:
-    sys.path.insert(0, str(REPOSITORY))  # `cluster` is no installed package
+REPOSITORY = Path(__file__).resolve().parents[2]
+for folder in (REPOSITORY, REPOSITORY / "tests" / "unit" / "cli"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))  # neither `cluster` nor the CLI's story is an installed package
+
+from story import NAMESPACE, Object, condition, dataset, on_trial, passed_run, ready_dataset, run  # noqa: E402
 
 from cluster import tools  # noqa: E402
 from cluster.apiserver import ControlPlane  # noqa: E402
 
+pytestmark = pytest.mark.api
 PLURALS = {"Dataset": "datasets", "TrainingRun": "trainingruns", "ModelDeployment": "modeldeployments"}
 Plugin = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def plugin_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with ControlPlane(tmp_path_factory.mktemp("control-plane")) as running:
         for path in sorted((REPOSITORY / "crds").glob("*.yaml")):
             crd = yaml.safe_load(path.read_text())
@@ -36,31 +39,31 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
         yield running
 
 
-def create(control_plane: ControlPlane, obj: Object, namespace: str = NAMESPACE) -> None:
+def create(plugin_cluster: ControlPlane, obj: Object, namespace: str = NAMESPACE) -> None:
     """Create an object with its status, unknown fields refused."""
     base = f"/apis/perennial.dev/v1alpha1/namespaces/{namespace}/{PLURALS[obj['kind']]}"
     body = {**obj, "metadata": {"name": obj["metadata"]["name"]}}
-    made = control_plane.api.call("POST", f"{base}?fieldValidation=Strict", body)
+    made = plugin_cluster.api.call("POST", f"{base}?fieldValidation=Strict", body)
     path = f"{base}/{obj['metadata']['name']}/status?fieldValidation=Strict"
-    control_plane.api.call("PUT", path, {**made, "status": obj["status"]})
+    plugin_cluster.api.call("PUT", path, {**made, "status": obj["status"]})
 
 
 @pytest.fixture(scope="module")
-def plugin(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Plugin:
+def plugin(plugin_cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Plugin:
     folder = tmp_path_factory.mktemp("bin")
     script = folder / "kubectl-perennial"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -m perennial.cli "$@"\n')
     script.chmod(0o755)
     for obj in (on_trial(), passed_run(), passed_run("june", "2"), ready_dataset()):
-        create(control_plane, obj)
-    create(control_plane, dataset(condition("Ready", "False", "ExpectationFailed", "The data is not fit.")), "other")
-    create(control_plane, run("january", condition("Succeeded", "Unknown", "DatasetNotReady")), "other")
+        create(plugin_cluster, obj)
+    create(plugin_cluster, dataset(condition("Ready", "False", "ExpectationFailed", "The data is not fit.")), "other")
+    create(plugin_cluster, run("january", condition("Succeeded", "Unknown", "DatasetNotReady")), "other")
 
     def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         variables = {
             **os.environ,
             "PATH": os.pathsep.join([str(folder), str(tools.kubectl().parent), os.environ["PATH"]]),
-            "KUBECONFIG": str(control_plane.kubeconfig),
+            "KUBECONFIG": str(plugin_cluster.kubeconfig),
             "PYTHONPATH": str(REPOSITORY / "operator"),
             "PYTHONIOENCODING": "utf-8",
             **environment,
@@ -106,11 +109,11 @@ def test_get_as_data(plugin: Plugin, form: str, load: Callable[[str], Any]) -> N
     assert [child["reason"] for child in deployment["children"]] == ["stable", "canary", "Pass"]
 
 
-def test_watch_draws_anew_until_it_is_interrupted(plugin: Plugin, control_plane: ControlPlane) -> None:
+def test_watch_draws_anew_until_it_is_interrupted(plugin: Plugin, plugin_cluster: ControlPlane) -> None:
     environment = {
         **os.environ,
         "PATH": os.pathsep.join([str(tools.kubectl().parent), os.environ["PATH"]]),
-        "KUBECONFIG": str(control_plane.kubeconfig),
+        "KUBECONFIG": str(plugin_cluster.kubeconfig),
         "PYTHONPATH": str(REPOSITORY / "operator"),
         "PYTHONIOENCODING": "utf-8",
     }
@@ -150,14 +153,14 @@ def test_why_as_data(plugin: Plugin) -> None:
     assert [link["reason"] for link in answer["chain"]] == ["ExpectationFailed"]
 
 
-def test_why_goes_on_without_the_right_to_see_pods(plugin: Plugin, control_plane: ControlPlane) -> None:
+def test_why_goes_on_without_the_right_to_see_pods(plugin: Plugin, plugin_cluster: ControlPlane) -> None:
     """A person who may only see the three kinds still gets the chain, and is told what was left out."""
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "viewer"}}
-    control_plane.api.call("POST", "/api/v1/namespaces/other/serviceaccounts", account)
+    plugin_cluster.api.call("POST", "/api/v1/namespaces/other/serviceaccounts", account)
     rules = [{"apiGroups": ["perennial.dev"], "resources": ["*"], "verbs": ["get", "list"]}]
     group = "rbac.authorization.k8s.io"
     role = {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": {"name": "viewer"}, "rules": rules}
-    control_plane.api.call("POST", f"/apis/{group}/v1/namespaces/other/roles", role)
+    plugin_cluster.api.call("POST", f"/apis/{group}/v1/namespaces/other/roles", role)
     binding = {
         "apiVersion": f"{group}/v1",
         "kind": "RoleBinding",
@@ -165,8 +168,8 @@ def test_why_goes_on_without_the_right_to_see_pods(plugin: Plugin, control_plane
         "roleRef": {"apiGroup": group, "kind": "Role", "name": "viewer"},
         "subjects": [{"kind": "ServiceAccount", "name": "viewer", "namespace": "other"}],
     }
-    control_plane.api.call("POST", f"/apis/{group}/v1/namespaces/other/rolebindings", binding)
-    kubeconfig = str(control_plane.service_account_kubeconfig("other", "viewer"))
+    plugin_cluster.api.call("POST", f"/apis/{group}/v1/namespaces/other/rolebindings", binding)
+    kubeconfig = str(plugin_cluster.service_account_kubeconfig("other", "viewer"))
     done = plugin("why", "trun/january", "-n", "other", "--kubeconfig", kubeconfig)
     assert done.returncode == 2, done.stderr
     assert "Jobs and pods are not looked at" in done.stderr
