@@ -2,7 +2,8 @@
 
 Three providers give the same thing, a kubeconfig and a way to load images:
 
-* ``local``: Kubernetes compiled from its own Go module, one node as one process tree in its own namespaces (root, no Docker);
+* ``local``: Kubernetes compiled from its own Go module, one node
+  as one process tree in its own namespaces (root, no Docker);
 * ``kind``: a kind cluster, where Docker and kind are installed;
 * ``current``: the cluster that the user's kubeconfig points at, only when asked for by name.
 

@@ -9,8 +9,8 @@ from cluster.rest import Api
 
 _NAMESPACE = "kube-system"
 _DNS_PORT = 1053
-# Two blocks: names of the cluster, and everything else, which does not exist here. In one block, names from outside would
-# fail as "temporary" and be asked for again. `lameduck` lets a stopping server answer until nobody asks it any more.
+# Two blocks: names of the cluster, and everything else, which does not exist here. In one block, names from outside
+# would fail as "temporary" and be asked for again. `lameduck` lets a stopping server answer until nobody asks it.
 _COREFILE = f"""\
 cluster.local:{_DNS_PORT} in-addr.arpa:{_DNS_PORT} ip6.arpa:{_DNS_PORT} {{
     errors

@@ -1,4 +1,4 @@
-"""The API alone: a real etcd and kube-apiserver, with or without the controller manager; no node, no root, no namespaces.
+"""The API alone: a real etcd and kube-apiserver, with the controller manager or without; no node, no root.
 
     with ControlPlane(directory, controller_manager=True) as control_plane:
         subprocess.run(["kubectl", "--kubeconfig", control_plane.kubeconfig, "get", "namespaces"])
@@ -147,9 +147,7 @@ class ControlPlane:
         started = [self._program("etcd", etcd_command(settings)), self._program("kube-apiserver", apiserver)]
         self._wait(started, self.api.ready)
         credentials = settings.credentials
-        write_for_certificate(
-            self.kubeconfig, server=settings.url, authority=self.authority, pair=credentials.admin
-        )
+        write_for_certificate(self.kubeconfig, server=settings.url, authority=self.authority, pair=credentials.admin)
         if self._controller_manager:
             kubeconfig = write_for_certificate(
                 self.directory / "kubeconfigs" / "controller-manager",

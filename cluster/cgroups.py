@@ -1,4 +1,4 @@
-"""A cgroup of our own in every hierarchy, version 1, version 2 or both, so that a cluster can be found and removed whole."""
+"""A cgroup of our own in every hierarchy, of version 1 or 2, so that a cluster can be found and removed whole."""
 
 import os
 import time
@@ -42,12 +42,16 @@ def hierarchies() -> list[Hierarchy]:
     return list(found.values())
 
 
-def create(name: str) -> None:
+def create(name: str) -> list[Path]:
     """Make a cgroup at the top of every hierarchy, with a child ``system`` for the cluster's own processes.
+
+    Returns:
+        The children, one a hierarchy.
 
     Raises:
         ClusterError: The hierarchies can't be written to.
     """
+    children = []
     for hierarchy in hierarchies():
         group = hierarchy.mount / name
         try:
@@ -63,12 +67,8 @@ def create(name: str) -> None:
                 f"A local cluster needs cgroups that it may change, and {error.filename or group} can't be: "
                 f"{error.strerror} (in a container, run it privileged)."
             ) from error
-
-
-def join(name: str) -> None:
-    """Move this process into the cluster's cgroups."""
-    for hierarchy in hierarchies():
-        (hierarchy.mount / name / "system" / "cgroup.procs").write_text("0")
+        children.append(group / "system")
+    return children
 
 
 def processes(name: str) -> set[int]:

@@ -169,7 +169,7 @@ def controller_manager_command(settings: ControlPlaneSettings, kubeconfig: Path,
 
 
 def write_audit_policy(path: Path) -> Path:
-    """Write the audit policy: who did what to which object, without bodies, so that tests can count an identity's writes.
+    """Write the audit policy: who did what to which object, without bodies, so that tests can count who wrote.
 
     What Kubernetes' own parts read is left out; that is nine tenths of the traffic and nobody counts it.
     """

@@ -39,8 +39,8 @@ class CurrentCluster:
         """
         if not os.environ.get("REGISTRY"):
             raise ClusterError(
-                "CLUSTER=current needs REGISTRY, the name of a registry that your cluster pulls from: build images/*/Containerfile, "
-                "push them there and name them in build/images.json and build/images.yaml."
+                "CLUSTER=current needs REGISTRY, the name of a registry that your cluster pulls from: build "
+                "images/*/Containerfile, push them there and name them in build/images.json and build/images.yaml."
             )
         kubectl = tools.kubectl()
         run([kubectl, "version"], because="The cluster of your current kubectl context must answer")
@@ -64,4 +64,5 @@ class CurrentCluster:
 
     def load(self, write: Callable[[IO[bytes]], None]) -> None:
         """Refuse: images get there through a registry."""
+        del write
         raise ClusterError("CLUSTER=current takes no image archives: push the images to REGISTRY instead.")

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cluster.errors import ClusterError
+from cluster.paths import cache_directory
 from cluster.process import exclusive, run
 from cluster.progress import step
-from cluster.paths import cache_directory
 
 # Which package brings which program (names of Debian and Ubuntu).
 PACKAGES: Mapping[str, str] = {
@@ -24,6 +24,7 @@ PACKAGES: Mapping[str, str] = {
     "nsenter": "util-linux",
     "openssl": "openssl",
     "runc": "runc",
+    "setpriv": "util-linux",
     "unshare": "util-linux",
 }
 CNI_DIRECTORIES = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))

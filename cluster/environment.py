@@ -1,7 +1,7 @@
 """Makes the virtual environment of the repository: ``python3 -m cluster.environment DIRECTORY``.
 
-The environment remembers the hash of what it was made from, so that nothing happens when nothing changed; times of files
-play no part, because a fresh clone has them all new.
+The environment remembers the hash of what it was made from, so that nothing happens when nothing changed. Times
+of files play no part, because a fresh clone has them all new.
 """
 
 import hashlib
@@ -49,10 +49,10 @@ def _install(directory: Path, uv: Path) -> None:
     if not _works(python):
         shutil.rmtree(directory, ignore_errors=True)
         run([sys.executable, "-m", "venv", directory], because="Making a virtual environment failed")
-    target = ["--python", python, "--quiet"]
+    target: list[str | Path] = ["--python", python, "--quiet"]
     # Packages that the lock does not name are removed: what is not locked must not be leant on by accident.
     run([uv, "pip", "sync", *target, "--require-hashes", _LOCK], because="Installing the locked packages failed")
-    editable = ["--no-deps", "--no-build-isolation", "--editable", REPOSITORY]
+    editable: list[str | Path] = ["--no-deps", "--no-build-isolation", "--editable", REPOSITORY]
     run([uv, "pip", "install", *target, *editable], because="Installing the package itself failed")
 
 

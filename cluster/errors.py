@@ -2,4 +2,4 @@
 
 
 class ClusterError(Exception):
-    """Something that the user can put right. The message says what must hold, in one sentence, or quotes the end of a log."""
+    """Something that the user can put right. The message says what must hold, or quotes the end of a log."""

@@ -39,7 +39,9 @@ def _pause_binary() -> Path:
         if not binary.exists():
             debian.require(["gcc"], purpose="Compiling the pause program")
             unfinished = binary.with_name(f".{binary.name}.part")
-            command = ["gcc", "-static", "-Os", "-s", "-o", unfinished, _PAUSE_SOURCE]
-            run(command, because="Compiling the pause program failed (it needs gcc and the static C library, libc6-dev)")
+            command: list[str | Path] = ["gcc", "-static", "-Os", "-s", "-o", unfinished, _PAUSE_SOURCE]
+            run(
+                command, because="Compiling the pause program failed (it needs gcc and the static C library, libc6-dev)"
+            )
             unfinished.rename(binary)
     return binary

@@ -51,7 +51,17 @@ class KindCluster:
                 # kind brings its own version of Kubernetes, unless one is asked for.
                 wanted = os.environ.get("KUBERNETES_VERSION")
                 image = ["--image", f"kindest/node:v{kubernetes.version()}"] if wanted else []
-                command = ["kind", "create", "cluster", *name, "--config", str(_CONFIGURATION), "--wait", "180s", *image]
+                command = [
+                    "kind",
+                    "create",
+                    "cluster",
+                    *name,
+                    "--config",
+                    str(_CONFIGURATION),
+                    "--wait",
+                    "180s",
+                    *image,
+                ]
                 with step(f"Cluster {self.paths.name}: creating it with kind (about 1 min)"):
                     run(command, because="kind could not create the cluster")
         say(f"Cluster {self.paths.name} is ready: export KUBECONFIG={self.kubeconfig}")
@@ -84,4 +94,6 @@ class KindCluster:
             run(command, because="kind refused the archive")
 
     def _exists(self) -> bool:
-        return self.paths.name in run(["kind", "get", "clusters"], because="Asking kind for its clusters failed").split()
+        return (
+            self.paths.name in run(["kind", "get", "clusters"], because="Asking kind for its clusters failed").split()
+        )

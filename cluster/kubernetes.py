@@ -1,7 +1,7 @@
 """Compiles Kubernetes, etcd and CoreDNS from their Go modules, once; the binaries stay in the cache.
 
 ``modules/kubernetes`` pins the default version by its ``go.mod`` and ``go.sum``. For another version
-(``KUBERNETES_VERSION=1.34.4``) the same module is generated in the cache, because only the default's sums are committed.
+(``KUBERNETES_VERSION=1.34.4``) the same module is made in the cache, because only the default's sums are committed.
 """
 
 import hashlib
@@ -116,7 +116,14 @@ class _Module:
         unfinished = target / "unfinished"
         unfinished.mkdir(parents=True, exist_ok=True)
         flags = ["-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags", self.linking]
-        command = [tools.go(_go_version(self.directory)), "build", *flags, "-o", f"{unfinished}/", *packages.values()]
+        command: list[str | Path] = [
+            tools.go(_go_version(self.directory)),
+            "build",
+            *flags,
+            "-o",
+            f"{unfinished}/",
+            *packages.values(),
+        ]
         environment = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "local"}
         run(command, because="Compiling failed", environment=environment, directory=self.directory)
         for binary, package in packages.items():
@@ -149,11 +156,13 @@ def _generated(wanted: str) -> Path:
 
 
 def _write_module(module: Path, wanted: str) -> None:
-    """Write a ``go.mod`` for a version of Kubernetes, which replaces the modules of its staging area by released ones."""
+    """Write the ``go.mod`` of a version of Kubernetes, with released modules instead of those of its staging area."""
     module.mkdir(parents=True, exist_ok=True)
-    command = [tools.go((1, 24)), "mod", "download", "-json", f"k8s.io/kubernetes@v{wanted}"]
+    command: list[str | Path] = [tools.go((1, 24)), "mod", "download", "-json", f"k8s.io/kubernetes@v{wanted}"]
     environment = {"GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"}
-    answer = run(command, because=f"Fetching Kubernetes {wanted} failed", environment=environment, directory=module.parent)
+    answer = run(
+        command, because=f"Fetching Kubernetes {wanted} failed", environment=environment, directory=module.parent
+    )
     theirs = Path(json.loads(answer)["GoMod"]).read_text()
     needed, etcd = re.search(r"(?m)^go (.+)$", theirs), re.search(r"go\.etcd\.io/etcd/client/v3 (\S+)", theirs)
     if needed is None or etcd is None:

@@ -1,5 +1,6 @@
 """The local provider: a node in namespaces of its own. Needs Linux and root, and nothing that runs beforehand."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -22,7 +23,19 @@ from cluster.process import exclusive, last_lines, run
 from cluster.progress import say, step
 from cluster.rest import Api
 
-_PROGRAMS = ("conntrack", "containerd", "ctr", "ip", "iptables", "mount", "nsenter", "openssl", "runc", "unshare")
+_PROGRAMS = (
+    "conntrack",
+    "containerd",
+    "ctr",
+    "ip",
+    "iptables",
+    "mount",
+    "nsenter",
+    "openssl",
+    "runc",
+    "setpriv",
+    "unshare",
+)
 _KERNEL_MODULES = ("overlay", "br_netfilter", "ip_tables", "nf_conntrack", "veth")
 _CTR = ("ctr", "--namespace=k8s.io", f"--address={CONTAINERD_SOCKET}")
 _READY_SECONDS = 180.0
@@ -107,13 +120,10 @@ class LocalCluster:
         """
         command = self._inside(*_CTR, "images", "import", "-")
         with tempfile.TemporaryFile() as errors:
-            with subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
-            ) as importing:
-                try:
-                    write(importing.stdin)  # type: ignore[arg-type]  # never None: it is a pipe
-                except BrokenPipeError:  # it refused before it read all; the exit code and its message tell why
-                    pass
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors)
+            # A broken pipe: it refused before it had read all; the exit code and its message tell why.
+            with process as importing, contextlib.suppress(BrokenPipeError):
+                write(importing.stdin)  # type: ignore[arg-type]  # never None: it is a pipe
             if importing.returncode != 0:
                 errors.seek(0)
                 raise ClusterError(f"containerd refused the archive:\n{last_lines(errors.read().decode())}")

@@ -202,7 +202,7 @@ def tree(root: Path, prefix: str, *, skip: Sequence[str] = ()) -> Iterator[Entry
         prefix: Its path in the image, without slashes at the ends; empty for the image's root.
         skip: Paths below ``root`` that are left out, with all that is in them.
     """
-    for name in sorted(os.listdir(root)):
+    for name in sorted(path.name for path in root.iterdir()):
         if name in skip:
             continue
         source, path = root / name, f"{prefix}/{name}".lstrip("/")
@@ -234,7 +234,7 @@ def _write_entry(archive: tarfile.TarFile, entry: Entry) -> None:
     status = entry.source.lstat()
     info.mode = stat.S_IMODE(status.st_mode) if entry.mode is None else entry.mode
     if stat.S_ISLNK(status.st_mode):
-        info.type, info.linkname = tarfile.SYMTYPE, os.readlink(entry.source)
+        info.type, info.linkname = tarfile.SYMTYPE, str(entry.source.readlink())
         archive.addfile(info)
     elif stat.S_ISDIR(status.st_mode):
         info.type = tarfile.DIRTYPE

@@ -83,5 +83,5 @@ class ClusterPaths:
 
     @property
     def images(self) -> Path:
-        """containerd's root. In the cache: images that were loaded once need not be loaded again after ``down``."""
+        """Containerd's root. In the cache: images that were loaded once need not be loaded again after ``down``."""
         return cache_directory() / "containerd" / self.name

@@ -40,7 +40,12 @@ class Authority:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self.certificate.exists():
             return
-        extensions = ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+        extensions = [
+            "-addext",
+            "basicConstraints=critical,CA:TRUE",
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
+        ]
         _request(self.pair, f"/CN={self.name}", ["-x509", *extensions])
 
     def issue(self, name: str, *, user: str, group: str | None = None, hosts: Sequence[str] = ()) -> Pair:

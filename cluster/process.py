@@ -1,9 +1,7 @@
 """Programs that this package starts: run to the end with their output on failure, or kept running and watched."""
 
-import ctypes
 import fcntl
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,14 +11,9 @@ from pathlib import Path
 
 from cluster.errors import ClusterError
 
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
 _LOG_LINES = 15
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when the thread that started it ends. For use as ``preexec_fn``."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+# The kernel kills the program when the thread that started it ends, however it ends.
+_DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 def run(
@@ -119,12 +112,11 @@ class Program:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [str(argument) for argument in self.arguments],
+                [*_DIES_WITH_PARENT, *(str(argument) for argument in self.arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=os.environ | dict(self.environment),
-                preexec_fn=die_with_parent,  # noqa: PLW1509  the only way to set it before the program runs
                 start_new_session=True,
                 pass_fds=self.descriptors,
             )

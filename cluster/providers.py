@@ -30,7 +30,8 @@ def choose(paths: ClusterPaths) -> Provider:
     started = _remembered(paths)
     if started is not None and wanted not in {"", started.provider}:
         raise ClusterError(
-            f"The cluster {paths.name} was made by {started.provider}: stop it (make cluster-down) before CLUSTER={wanted}."
+            f"The cluster {paths.name} was made by {started.provider}: stop it (`make cluster-down`) before you make "
+            f"one with CLUSTER={wanted}."
         )
     if started is not None:
         return started

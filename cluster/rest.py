@@ -53,7 +53,9 @@ class Api:
         try:
             status, text = self._request(method, path, body, content_type)
         except (OSError, http.client.HTTPException) as error:
-            raise ClusterError(f"The API server at {self.url} must answer, but {method} {path} ended with: {error}") from error
+            raise ClusterError(
+                f"The API server at {self.url} must answer, but {method} {path} ended with: {error}"
+            ) from error
         if status >= _FIRST_ERROR:
             raise ClusterError(f"The API server answered {method} {path} with {status}: {text[:500]}")
         answer: dict[str, Any] = json.loads(text)

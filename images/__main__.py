@@ -40,7 +40,7 @@ def _write(references: Mapping[str, str]) -> None:
     _BUILD.mkdir(exist_ok=True)
     names = _BUILD / "images.json"
     known: dict[str, str] = json.loads(names.read_text()) if names.exists() else {}
-    known = {name: reference for name, reference in known.items() if name in RECIPES} | references
+    known = {name: reference for name, reference in known.items() if name in RECIPES} | dict(references)
     _replace(names, json.dumps(known, indent=2, sort_keys=True) + "\n")
     values = "".join(f"  {name}: {known[name]}\n" for name in _CHART if name in known)
     _replace(_BUILD / "images.yaml", f"images:\n{values}")

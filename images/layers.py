@@ -113,7 +113,7 @@ def _made_once(name: str, inputs: str, make: Callable[[Path], Iterable[Entry]]) 
         make: Returns its entries; may use the empty directory that it is given, inside the base system.
     """
     store = internal_images.store()
-    text = "\0".join([_RECIPE, platform.machine(), base.key(), name, inputs])
+    text = f"{_RECIPE} {platform.machine()} {base.key()} {name}\n{inputs}"
     record = store.directory / "layers" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     with exclusive(record.with_name(f".{record.name}.lock")):
         if record.exists():
@@ -136,16 +136,14 @@ def _install(requirements: str, target: Path) -> None:
         options = ["--python-version", "3.11", "--python-platform", platform_name, "--only-binary", ":all:"]
         options += [option for name in _WITHOUT_WHEEL for option in ("--no-binary", name)]
         options += ["--no-deps", "--require-hashes", "--quiet", "--python", sys.executable, "--link-mode", "copy"]
-        command = [tools.uv(), "pip", "install", *options, "--target", target, "-r", file.name]
+        command: list[str | Path] = [tools.uv(), "pip", "install", *options, "--target", target, "-r", file.name]
         run(command, because="Installing the packages of an image failed")
 
 
 def _pins(lock: str) -> dict[str, str]:
     """Return the lines of a lock that pin each package, by the package's name."""
     text = (_REQUIREMENTS / f"{lock}.txt").read_text()
-    return {
-        found[1]: found[0].strip() for found in re.finditer(r"(?m)^([a-z0-9._-]+)==.*(?:\n    --hash=.*)*", text)
-    }
+    return {found[1]: found[0].strip() for found in re.finditer(r"(?m)^([a-z0-9._-]+)==.*(?:\n    --hash=.*)*", text)}
 
 
 def _distribution() -> Mapping[str, bytes]:

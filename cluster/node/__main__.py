@@ -1,7 +1,6 @@
-"""The node's first process: prepares the namespaces, starts the programs, restarts those that end, ends with all of them.
+"""The node's first process: prepares the namespaces, starts the programs, and starts again those that end.
 
-It is started by ``cluster.local``. When it ends, however it ends, the kernel ends every process of its namespace and with
-them the mounts and the network.
+When it ends, however it ends, the kernel ends every process of its namespace, and with them the mounts and the network.
 """
 
 import argparse
@@ -12,11 +11,10 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from cluster import cgroups
 from cluster.errors import ClusterError
 from cluster.node import programs
 from cluster.node.isolation import isolate
-from cluster.node.settings import NodeSettings, cgroup
+from cluster.node.settings import NodeSettings
 from cluster.paths import ClusterPaths
 from cluster.process import Program, wait_until
 from cluster.rest import Api
@@ -36,7 +34,6 @@ def main() -> None:
         pause=arguments.pause,
         snapshotter=arguments.snapshotter,
     )
-    cgroups.join(cgroup(settings.paths.name))
     isolate(settings)
     running: list[Program] = []
     try:
@@ -80,7 +77,7 @@ def _launch(program: Program, running: list[Program], *descriptors: int) -> None
 
 
 def _supervise(running: list[Program]) -> None:
-    """Wait for processes to end, for ever. Those that are ours start again; orphans of pods' processes are just reaped."""
+    """Wait for processes to end, for ever. Ours start again; orphans of pods' processes are just reaped."""
     while True:
         ended, status = os.waitpid(-1, 0)
         for program in running:

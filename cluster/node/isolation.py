@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from cluster.node.settings import ADDRESS, NodeSettings
 from cluster.control_plane import SERVICE_RANGE
+from cluster.node.settings import ADDRESS, NodeSettings
 from cluster.process import run
 
 _BRIDGE = "node0"

@@ -30,9 +30,7 @@ def apiserver(settings: NodeSettings) -> Program:
 def controller_manager(settings: NodeSettings) -> Program:
     """Return the controller manager."""
     kubeconfig = _kubeconfig(settings, "controller-manager", settings.credentials.controller_manager)
-    return _program(
-        settings, "kube-controller-manager", controller_manager_command(settings.control_plane, kubeconfig)
-    )
+    return _program(settings, "kube-controller-manager", controller_manager_command(settings.control_plane, kubeconfig))
 
 
 def scheduler(settings: NodeSettings) -> Program:
@@ -92,7 +90,8 @@ version = 2
 root = "{settings.paths.images}"
 state = "/run/containerd"
 disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
-  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.tracing.processor.v1.otlp"]
+  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs",
+  "io.containerd.tracing.processor.v1.otlp"]
 [grpc]
   address = "{CONTAINERD_SOCKET}"
 [plugins."io.containerd.grpc.v1.cri"]

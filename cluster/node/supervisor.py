@@ -1,4 +1,4 @@
-"""The host's side of a node: starts its first process in new namespaces, finds it again, and ends it with all of its own.
+"""The host's side of a node: starts its first process in new namespaces, finds it again, ends it with all its own.
 
 Nothing is remembered in files: a cluster runs if its cgroup holds the first process of a process namespace.
 """
@@ -20,6 +20,10 @@ from cluster.paths import REPOSITORY, ClusterPaths
 from cluster.process import last_lines
 
 _NAMESPACES = ("--mount", "--net", "--pid", "--uts", "--ipc")
+# It enters the cgroups before it is anything else, so that it can be found and ended from its first instant.
+_JOIN = (
+    'count=$0; while [ "$count" -gt 0 ]; do echo 0 > "$1/cgroup.procs"; shift; count=$((count - 1)); done; exec "$@"'
+)
 _POLITE_SECONDS = 8.0
 _KILL_SECONDS = 20.0
 
@@ -48,23 +52,22 @@ class Supervisor:
 
     def start(self, settings: NodeSettings) -> None:
         """Start the first process. What an earlier one left behind must have been cleared."""
-        cgroups.create(cgroup(self.paths.name))
+        groups = cgroups.create(cgroup(self.paths.name))
         listening = self._listen()
         node = ["-m", "cluster.node", f"--name={self.paths.name}", f"--binaries={settings.binaries}"]
         node += [f"--cni={settings.cni}", f"--pause={settings.pause}", f"--snapshotter={settings.snapshotter}"]
+        joined = ["sh", "-c", _JOIN, str(len(groups)), *map(str, groups)]
         isolated = ["unshare", *_NAMESPACES, "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with listening, self.log.open("ab") as log:
             subprocess.Popen(
-                [*isolated, sys.executable, *node, f"--socket={listening.fileno()}"],
+                [*joined, *isolated, sys.executable, *node, f"--socket={listening.fileno()}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd="/",
                 env=os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
                 pass_fds=[listening.fileno()],
-                # It enters the cgroup before it is anything else: so it can be found and ended from its first instant.
-                preexec_fn=self._enter_cgroup,  # noqa: PLW1509
                 start_new_session=True,
             )
 
@@ -80,7 +83,9 @@ class Supervisor:
         deadline = time.monotonic() + _KILL_SECONDS
         while remaining := cgroups.processes(name):
             if time.monotonic() > deadline:
-                raise ClusterError(f"The processes {sorted(remaining)} of cluster {self.paths.name} must end when killed.")
+                raise ClusterError(
+                    f"The processes {sorted(remaining)} of cluster {self.paths.name} must end when killed."
+                )
             for process in remaining:
                 _signal(process, signal.SIGKILL)
             time.sleep(0.02)
@@ -108,9 +113,6 @@ class Supervisor:
     @property
     def _port_file(self) -> Path:
         return self.paths.root / "port"
-
-    def _enter_cgroup(self) -> None:
-        cgroups.join(cgroup(self.paths.name))
 
     def _listen(self) -> socket.socket:
         """Return a listening socket on the loopback interface: on the port of last time if it is free."""

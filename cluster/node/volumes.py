@@ -1,4 +1,4 @@
-"""The volumes behind the StorageClass ``standard``: a pool of directories on the node, wiped and offered again after use.
+"""The volumes of the StorageClass ``standard``: a pool of directories on the node, wiped and offered again after use.
 
 Kubernetes' own ``local`` volumes need no provisioner. What they lack is somebody who cleans up when a claim is deleted,
 and this process is that: it watches the volumes, and empties those that are released.
