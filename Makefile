@@ -25,7 +25,7 @@ export PYTHONSAFEPATH :=
 .PHONY: help
 help:  ## list the commands
 	@echo "make COMMAND; the first run of demo or test also compiles Kubernetes (about 8 minutes on 2 cores)"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup:  ## make the virtual environment from the locks, with kubectl and helm in it
