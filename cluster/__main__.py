@@ -89,6 +89,7 @@ def _tools(_parsed: argparse.Namespace) -> int:
 
 def _binaries(_parsed: argparse.Namespace) -> int:
     kubernetes.coredns_binary()
+    kubernetes.pause_binary()
     print(kubernetes.node_binaries())
     return 0
 

@@ -17,7 +17,6 @@ PACKAGES: Mapping[str, str] = {
     "containerd": "containerd",
     "ctr": "containerd",
     "debootstrap": "debootstrap",
-    "gcc": "gcc",
     "ip": "iproute2",
     "iptables": "iptables",
     "mount": "mount",

@@ -31,7 +31,7 @@ def create(directory: Path) -> None:
     wanted = _inputs(directory)
     stamp = directory / _STAMP
     with exclusive(REPOSITORY / "build" / ".environment.lock"):
-        if stamp.exists() and stamp.read_text() == wanted:
+        if stamp.exists() and stamp.read_text() == wanted and (directory / "bin" / "uv").exists():
             return
         programs = [tools.kubectl(), tools.helm(), tools.helm3(), tools.uv()]
         with step("Virtual environment: installing the locked packages"):

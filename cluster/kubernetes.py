@@ -1,4 +1,4 @@
-"""Compiles Kubernetes, etcd and CoreDNS from their Go modules, once; the binaries stay in the cache.
+"""Compiles Kubernetes, etcd, CoreDNS and pause from their Go modules, once; the binaries stay in the cache.
 
 ``modules/kubernetes`` pins the default version by its ``go.mod`` and ``go.sum``. For another version
 (``KUBERNETES_VERSION=1.34.4``) the same module is made in the cache, because only the default's sums are committed.
@@ -31,6 +31,7 @@ NODE: Mapping[str, str] = {
     "kubelet": "k8s.io/kubernetes/cmd/kubelet",
 }
 _MODULES = REPOSITORY / "cluster" / "modules"
+_PAUSE = {"pause": "perennial.dev/cluster/pause"}
 _COREDNS = {"coredns": "github.com/coredns/coredns"}
 
 
@@ -59,6 +60,12 @@ def coredns_binary() -> Path:
     return module.binaries("coredns", _COREDNS, title="CoreDNS: compiling (about 2 min, once)") / "coredns"
 
 
+def pause_binary() -> Path:
+    """Return the program that holds a pod's namespaces, compiled when it is missing."""
+    module = _Module(directory=_MODULES / "pause", linking="-s -w")
+    return module.binaries("pause", _PAUSE, title="pause: compiling (once)") / "pause"
+
+
 def _kubernetes(packages: Mapping[str, str], what: str, expectation: str) -> Path:
     wanted = version()
     title = f"Kubernetes {wanted}, {what}: compiling ({expectation})"
@@ -82,10 +89,10 @@ def _linking(wanted: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Module:
-    """A Go module without code of its own, that pins programs.
+    """A Go module that pins programs.
 
     Attributes:
-        directory: Where its ``go.mod`` and ``go.sum`` are.
+        directory: Where its ``go.mod`` is.
         linking: The linker's flags.
     """
 
@@ -100,7 +107,8 @@ class _Module:
             packages: The Go package of each binary.
             title: What to say while compiling.
         """
-        sources = (self.directory / "go.mod").read_bytes() + (self.directory / "go.sum").read_bytes()
+        files = [self.directory / name for name in ("go.mod", "go.sum", "main.go")]
+        sources = b"".join(file.read_bytes() for file in files if file.exists())
         key = hashlib.sha256(sources + self.linking.encode()).hexdigest()[:12]
         target = cache_directory() / "binaries" / f"{name}-{platform.machine()}-{key}"
         if all((target / binary).exists() for binary in packages):
