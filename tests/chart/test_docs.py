@@ -1,4 +1,4 @@
-"""The documentation: a real API server takes its YAML, its reasons are those of the planners, its links lead somewhere."""
+"""The documentation: a real API server takes its YAML, reasons are those of the planners, links lead somewhere."""
 
 import ast
 import re
