@@ -1,0 +1,255 @@
+"""Given a ModelDeployment on its way: what is recorded, told, shown and made."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from given import NOW, World, child_of, effects, given, later, message, planned, registry
+from given_deployment import (
+    AT_10,
+    AT_50,
+    DUE_TO_LEAVE,
+    GOOD,
+    KEPT,
+    LATE,
+    NAME,
+    ON_TRIAL,
+    PREPARING,
+    STABLE,
+    STARTING,
+    braked,
+    canary,
+    collector,
+    deployment,
+    on_undecided,
+    plan_of,
+    roles,
+    running,
+    trouble,
+    version,
+    workload,
+)
+
+from perennial.api.wire import Verdict
+from perennial.plan.actions import Plan, PutPolicy, SetAlias
+from perennial.plan.observed import CallResult
+
+PASS, FAIL, UNDECIDED = Verdict.PASS, Verdict.FAIL, Verdict.UNDECIDED
+NO_DATA, ERROR = Verdict.NO_DATA, Verdict.ERROR
+
+
+def status(plan: Plan) -> Mapping[str, Any]:
+    assert plan.status is not None
+    return plan.status
+
+
+def test_a_promotion_swaps_the_roles_and_moves_the_champion() -> None:
+    before = {**STABLE, "canary": canary(step=2), "canaries": 1, "rejected": [version("2")]}
+    world = running(before, GOOD, weights=AT_50)
+    plan = plan_of(world)
+    new, old = status(plan)["stable"], status(plan)["previous"]
+    assert (new["version"], new["since"]) == (version("4"), "2026-03-01T12:00:00Z")
+    assert (old["version"], old["scaleDownTime"]) == (version("3"), "2026-03-01T12:05:00Z")
+    assert (status(plan)["rejected"], status(plan)["canaries"], status(plan)["champion"]) == ([], 1, "3")
+    (entry,) = status(plan)["history"]
+    assert (entry["id"], entry["decision"], entry["reason"], entry["time"]) == (
+        *("1-trial", "Promoted", "Safe"),
+        "2026-03-01T12:00:00Z",
+    )
+    assert "delete" not in " ".join(effects(plan))
+    # The alias follows what is recorded, in the next plan; the one after that records that it did.
+    world = running(status(plan))
+    assert [call for call in plan_of(world).calls if isinstance(call, SetAlias)] == [
+        SetAlias(model="flight-delay", alias="champion", version="4")
+    ]
+    done = plan_of(world.but(results=((SetAlias, CallResult(value={})),)))
+    assert (status(done)["champion"], [call for call in done.calls if isinstance(call, SetAlias)]) == ("4", [])
+    failed = plan_of(world.but(results=((SetAlias, CallResult(error="MLflow does not answer.")),)))
+    assert (status(failed)["champion"], [call for call in failed.calls if isinstance(call, SetAlias)]) == ("3", [])
+
+
+def test_a_roll_back_is_remembered_with_its_evidence() -> None:
+    plan = plan_of(running(ON_TRIAL, GOOD, brake=braked()))
+    (entry,) = status(plan)["history"]
+    assert (entry["decision"], entry["reason"], status(plan)["rejected"]) == ("RolledBack", "Harmful", [version("4")])
+    assert entry["message"] == (
+        f"Model version 4 ({version('4')}) is rolled back: SLO errors failed after 1000 requests on the candidate, "
+        "40 of them bad (stable: 90 of 9000), e-value 24.5 (needed 20). errors is Fail. "
+        "The collector set its weight to 0 at 11:59:59 UTC."
+    )
+    assert message(plan, "Stalled").startswith(entry["message"])
+    assert [event.type for event in plan.events] == ["Warning"]
+
+
+@pytest.mark.parametrize(
+    ("world", "decision", "reason"),
+    [
+        (
+            running({**STABLE, "canary": canary(step=0, begun=600)}, not_ready=["b"]),
+            "RolledBack",
+            "ProgressDeadlineExceeded",
+        ),
+        (running(ON_TRIAL, {"errors": FAIL}, weights=AT_10), "RolledBack", "Harmful"),
+        (running(LATE, {}, spec=on_undecided("Rollback")), "RolledBack", "Undecided"),
+        (running(LATE, {"errors": UNDECIDED}, spec=on_undecided("Promote"), weights=AT_10), "Promoted", "Undecided"),
+        (running(ON_TRIAL, wants="5"), "Superseded", "Superseded"),
+    ],
+)
+def test_the_history_says_how_a_trial_ended(world: World, decision: str, reason: str) -> None:
+    plan = plan_of(world)
+    (entry,) = status(plan)["history"]
+    assert (entry["decision"], entry["reason"]) == (decision, reason)
+    assert status(plan)["rejected"] == ([version("4")] if decision == "RolledBack" else [])
+
+
+def test_ten_trials_and_ten_rejections_are_remembered() -> None:
+    history = [
+        {
+            "id": f"{number}-x",
+            "version": f"v{number}",
+            "modelVersion": "2",
+            "decision": "RolledBack",
+            "reason": "Harmful",
+            "message": "",
+            "time": "2026-02-01T00:00:00Z",
+        }
+        for number in range(10)
+    ]
+    before = {**ON_TRIAL, "history": history, "rejected": [f"v{number}" for number in range(10)]}
+    plan = plan_of(running(before, {"errors": FAIL}, weights=AT_10))
+    assert [entry["id"] for entry in status(plan)["history"]] == ["1-trial", *(f"{number}-x" for number in range(9))]
+    assert status(plan)["rejected"] == [version("4"), *(f"v{number}" for number in range(9))]
+
+
+def test_what_is_shown_of_a_trial() -> None:
+    plan = plan_of(running(ON_TRIAL, {"errors": UNDECIDED, "flaky": NO_DATA}, weights=AT_10))
+    shown = status(plan)["canary"]
+    assert shown["weight"] == {"desired": 10, "verified": 10}
+    assert shown["slos"][0] == {
+        "name": "errors",
+        "verdict": "Undecided",
+        "message": "errors is Undecided.",
+        "requests": 1000,
+        "bad": 40,
+        "eHarm": "24.533",
+        "eSafe": "0.223",
+        "needed": 1900,
+        "etaSeconds": 720,
+    }
+    assert message(plan, "Progressing") == "Step 1 of 2 at 10 %: errors: Undecided; flaky: NoData."
+
+
+def test_a_silent_collector_changes_nothing_that_is_shown() -> None:
+    before = running(ON_TRIAL, {"errors": UNDECIDED}, weights=AT_10)
+    shown = status(plan_of(before))["canary"]
+    silent = running({**ON_TRIAL, "canary": shown}, error="timeout")
+    assert status(plan_of(silent))["canary"] == shown
+
+
+def test_the_policy_is_told_to_a_collector_that_answers_and_only_then() -> None:
+    def tells(world: World) -> list[PutPolicy]:
+        return [call for call in plan_of(world).calls if isinstance(call, PutPolicy)]
+
+    assert tells(running(ON_TRIAL)) == []
+    (call,) = tells(running(ON_TRIAL, behind=True))
+    trial = call.policy.canary
+    assert trial is not None
+    assert (call.policy.stable, trial.id, trial.slot, trial.step, trial.weight) == ("a", "1-trial", "b", 1, 100)
+    assert {slot: arm.model_version for slot, arm in call.policy.arms.items()} == {"a": "3", "b": "4"}
+    assert tells(running(ON_TRIAL, behind=True, error="timeout")) == []
+    assert tells(running(ON_TRIAL, behind=True).but(results=((PutPolicy, CallResult(error="refused")),))) == []
+    assert tells(given(deployment(), registry=registry(versions=["4"]))) == []
+
+
+def test_the_policy_never_speaks_of_what_is_not_recorded() -> None:
+    """A step is recorded first and told in the next plan: a restart in between finds it, and grants no free step."""
+    world = running(ON_TRIAL, GOOD, weights=AT_10)
+    plan = plan_of(world)
+    assert roles(plan) == "3@a answers, 4@b on trial at step 2 with 50 %"
+    assert [call for call in plan.calls if isinstance(call, PutPolicy)] == []
+    told_before = collector(world.subject("ModelDeployment"), GOOD, weights=AT_10)
+    again = planned(running(status(plan)).but(state=told_before), "ModelDeployment", NAME)
+    (call,) = (call for call in again.calls if isinstance(call, PutPolicy))
+    assert call.policy.canary is not None
+    assert (call.policy.canary.step, call.policy.canary.weight) == (2, 500)
+    assert roles(again) == "3@a answers, 4@b on trial at step 2 with 50 %"
+
+
+def test_a_candidate_that_gets_ready_is_on_no_policy() -> None:
+    (call,) = (call for call in plan_of(running(PREPARING, behind=True)).calls if isinstance(call, PutPolicy))
+    assert call.policy.canary is None
+
+
+def test_a_slot_is_emptied_one_plan_after_it_was_recorded() -> None:
+    world = running(DUE_TO_LEAVE, wants="3", weights={"a": 1000, "b": 0})
+    plan = plan_of(world)
+    assert "delete Deployment delay-b" not in effects(plan)
+    assert "apply Deployment delay-b" not in effects(plan)
+    emptied = running(status(plan), wants="3").but(
+        workload(world.subject("ModelDeployment"), "b", version=version("2"))
+    )
+    assert "delete Deployment delay-b" in effects(plan_of(emptied))
+
+
+def test_which_children_there_are() -> None:
+    assert plan_of(given(deployment())).applies == ()
+    around = [
+        *("PersistentVolumeClaim delay-collector", "Deployment delay-collector", "Service delay-collector"),
+        *("ConfigMap delay-router", "Deployment delay-router", "Service delay", "Service delay-routers"),
+        *("Service delay-a", "Service delay-b"),
+    ]
+    for world, slots in (
+        (running(STARTING), ["a"]),
+        (running(ON_TRIAL), ["a", "b"]),
+        (running(KEPT, wants="3"), ["a", "b"]),
+    ):
+        made = [line for line in effects(plan_of(world)) if line.startswith("apply")]
+        assert made == [f"apply {child}" for child in (*around, *(f"Deployment delay-{slot}" for slot in slots))]
+
+
+@pytest.mark.parametrize(
+    ("world", "seconds"),
+    [
+        pytest.param(running(STABLE, wants="3"), None, id="nothing is on its way"),
+        pytest.param(running(ON_TRIAL), 5, id="a trial's evidence is shown anew"),
+        pytest.param(
+            running({**STABLE, "canary": canary(step=0, begun=598)}, not_ready=["b"]), 2, id="until the deadline"
+        ),
+        pytest.param(running(KEPT, wants="3"), 100, id="until the version that lost may go"),
+        pytest.param(running(DUE_TO_LEAVE, wants="3"), 5, id="until the weights are confirmed"),
+    ],
+)
+def test_when_it_is_looked_at_again(world: World, seconds: float | None) -> None:
+    assert plan_of(world).requeue_after == seconds
+
+
+def test_pods_of_others_are_no_trouble() -> None:
+    world = trouble(exit_code=65, init=True)
+    other = child_of(world.subject("ModelDeployment"), "v1", "Pod", "other", labels={}, status={"phase": "Pending"})
+    assert "ended with exit code 65" in message(plan_of(world.but(other)), "Available")
+
+
+def test_a_deployment_that_still_has_the_older_version_is_not_ready() -> None:
+    world = running(PREPARING)
+    older = workload(world.subject("ModelDeployment"), "b", version=version("2"))
+    assert roles(plan_of(world.but(older))) == "3@a answers, 4@b on trial at step 0 with 0 %"
+
+
+def test_a_deployment_whose_change_was_not_seen_by_its_controller_is_not_ready() -> None:
+    world = running(PREPARING)
+    work = world.get("Deployment", "ml", f"{NAME}-b")
+    assert work is not None
+    changed = {**work, "metadata": {**work["metadata"], "generation": 2}}
+    assert roles(plan_of(world.but(changed))) == "3@a answers, 4@b on trial at step 0 with 0 %"
+    surging = {**work, "status": {**work["status"], "replicas": 3}}
+    assert roles(plan_of(world.but(surging))) == "3@a answers, 4@b on trial at step 0 with 0 %"
+
+
+def test_the_identity_of_a_canary_is_unique() -> None:
+    first = status(plan_of(running(STABLE)))["canary"]
+    assert first["id"].startswith("1-")
+    again = status(plan_of(running({**STABLE, "canaries": 1})))["canary"]
+    assert again["id"].startswith("2-")
+    assert again["id"] != first["id"]
+    assert first["startedTime"] == first["stepStartedTime"] == NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert later(0) == NOW
