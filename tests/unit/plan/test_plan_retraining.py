@@ -1,0 +1,311 @@
+"""Given a promise that the stable version breaks, then this is made of it."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from given import NOW, World, applied, effects, planned, rfc3339, training_run
+from given_deployment import (
+    NAME,
+    ON_TRIAL,
+    RETRAINING,
+    STABLE,
+    SUSPENDED,
+    monitored,
+    passed_run,
+    plan_of,
+    previous,
+    roles,
+    running,
+    told,
+    version,
+)
+
+from perennial.api.wire import MonitorVerdict, Verdict
+from perennial.plan.actions import Plan
+from perennial.plan.observed import Fact
+
+BROKEN = [monitored("3")]
+RUN = "delay-run-3"
+
+
+def ago(seconds: float) -> str:
+    return rfc3339(NOW - timedelta(seconds=seconds))
+
+
+def known(**parts: Any) -> dict[str, Any]:
+    return {**STABLE, "retraining": {"started": 1, **parts}}
+
+
+def world(status: Mapping[str, Any], monitoring: list[MonitorVerdict], *runs: Any, **how: Any) -> World:
+    """Return the world of a ModelDeployment that retrains; version 3 came from a run and answers."""
+    spec = {**RETRAINING, **how.pop("spec", {})}
+    others = [passed_run("first-run", "3"), *runs]
+    return running(status, wants=None, spec=spec, others=others, monitoring=monitoring, **how)
+
+
+def decision(plan: Plan) -> str:
+    """Return the newest decision as "What Reason", with the run that is under way."""
+    assert plan.status is not None
+    retraining = plan.status.get("retraining") or {"decisions": []}
+    newest = (
+        f"{retraining['decisions'][0]['decision']} {retraining['decisions'][0]['reason']}"
+        if retraining["decisions"]
+        else "none"
+    )
+    return f"{newest}, {'one runs' if retraining.get('currentRun') else 'none runs'}"
+
+
+WHY = {
+    "time": ago(60),
+    "trigger": "slo/missed",
+    "decision": "Started",
+    "reason": "SLOBroken",
+    "message": "",
+    "run": RUN,
+}
+UNDER_WAY = known(currentRun=RUN, decisions=[WHY], startedTimes=[ago(60)], nextEligibleTime=ago(-3540))
+COOLING = known(nextEligibleTime=ago(-100), lastStartedTime=ago(3500), startedTimes=[ago(3500)])
+REFUSED = {**WHY, "decision": "Refused", "reason": "Cooldown"}
+FAILURE = {"class": "Gate", "message": "falseNegativeRate 0.700 is above 0.5."}
+
+
+@pytest.mark.parametrize(
+    ("world", "then", "story"),
+    [
+        pytest.param(world(STABLE, []), "none, none runs", [], id="no verdict: nothing"),
+        *(
+            pytest.param(
+                world(STABLE, [monitored("3", verdict)]), "none, none runs", [], id=f"{verdict.value}: nothing"
+            )
+            for verdict in (Verdict.PASS, Verdict.NO_DATA, Verdict.UNDECIDED, Verdict.ERROR)
+        ),
+        pytest.param(world(STABLE, BROKEN), "Started SLOBroken, one runs", ["RetrainingStarted"], id="Fail: start one"),
+        pytest.param(
+            world(STABLE, [monitored("2")]), "none, none runs", [], id="another version broke the promise: nothing"
+        ),
+        pytest.param(
+            world(STABLE, [monitored("3", slo="flaky")]), "none, none runs", [], id="another SLO fails: nothing"
+        ),
+        pytest.param(world(STABLE, BROKEN, behind=True), "none, none runs", [], id="said of an older policy: nothing"),
+        pytest.param(world(STABLE, BROKEN, error="timeout"), "none, none runs", [], id="said before silence: nothing"),
+        pytest.param(world(STABLE, BROKEN, spec=SUSPENDED), "none, none runs", [], id="suspended: nothing"),
+        pytest.param(
+            world({**STABLE, "previous": previous("2", "b", leaves=100)}, BROKEN),
+            "Started SLOBroken, one runs",
+            ["RetrainingStarted"],
+            id="a version that lost does not keep it from starting",
+        ),
+        # a candidate is the answer
+        pytest.param(
+            world({**ON_TRIAL, "rejected": []}, BROKEN, passed_run("second-run", "4")),
+            "none, none runs",
+            [],
+            id="a candidate is on trial: wait for its verdict",
+        ),
+        pytest.param(
+            world({**STABLE, "previous": previous("2", "b", leaves=100)}, BROKEN, passed_run("second-run", "4")),
+            "none, none runs",
+            [],
+            id="a candidate is about to be on trial: wait for its verdict",
+        ),
+        pytest.param(
+            world({**STABLE, "rejected": [version("4")]}, BROKEN, passed_run("second-run", "4")),
+            "Started SLOBroken, one runs",
+            ["RetrainingStarted"],
+            id="the candidate was rolled back: start one",
+        ),
+        # guardrails
+        pytest.param(world(COOLING, BROKEN), "Refused Cooldown, none runs", ["RetrainingRefused"], id="cooldown"),
+        pytest.param(
+            world({**COOLING, "retraining": {**COOLING["retraining"], "decisions": [REFUSED]}}, BROKEN),
+            "Refused Cooldown, none runs",
+            [],
+            id="cooldown, told before",
+        ),
+        pytest.param(
+            world(known(nextEligibleTime=ago(0), startedTimes=[ago(3600)]), BROKEN),
+            "Started SLOBroken, one runs",
+            ["RetrainingStarted"],
+            id="the cooldown is over",
+        ),
+        pytest.param(
+            world(known(nextEligibleTime=ago(0), startedTimes=[ago(86399), ago(3600)]), BROKEN),
+            "Refused DailyLimit, none runs",
+            ["RetrainingRefused"],
+            id="two within 24 hours",
+        ),
+        pytest.param(
+            world(known(nextEligibleTime=ago(0), startedTimes=[ago(86400), ago(3600)]), BROKEN),
+            "Started SLOBroken, one runs",
+            ["RetrainingStarted"],
+            id="the older of two is 24 hours ago",
+        ),
+        # one at a time
+        pytest.param(
+            world(UNDER_WAY, BROKEN, training_run(name=RUN)), "Started SLOBroken, one runs", [], id="one runs: wait"
+        ),
+        pytest.param(
+            world(UNDER_WAY, BROKEN), "Started SLOBroken, one runs", [], id="one runs, but is not seen yet: wait"
+        ),
+        pytest.param(
+            world({**UNDER_WAY, "canary": ON_TRIAL["canary"]}, BROKEN, passed_run(RUN, "4")),
+            "Passed GatePassed, none runs",
+            ["RetrainingPassed"],
+            id="it passed its gate",
+        ),
+        pytest.param(
+            world(UNDER_WAY, BROKEN, training_run({"terminalState": "Failed", "failure": FAILURE}, name=RUN)),
+            "Rejected GateFailure, none runs",
+            ["RetrainingRejected"],
+            id="its gate refused it",
+        ),
+        pytest.param(
+            world(
+                UNDER_WAY,
+                BROKEN,
+                training_run(
+                    {"terminalState": "Failed", "failure": {"class": "OutOfMemory", "message": "…"}}, name=RUN
+                ),
+            ),
+            "Rejected OutOfMemoryFailure, none runs",
+            ["RetrainingRejected"],
+            id="it failed",
+        ),
+        pytest.param(
+            world(UNDER_WAY, BROKEN, training_run({"terminalState": "Failed"}, name=RUN), spec=SUSPENDED),
+            "Rejected Failed, none runs",
+            ["RetrainingRejected"],
+            id="its end is recorded also when suspended",
+        ),
+        pytest.param(
+            world(UNDER_WAY, [], training_run({"terminalState": "Failed"}, name=RUN), error="timeout"),
+            "Rejected Failed, none runs",
+            ["RetrainingRejected"],
+            id="its end is recorded also when the collector is silent",
+        ),
+    ],
+)
+def test_decisions(world: World, then: str, story: list[str]) -> None:
+    plan = plan_of(world)
+    assert decision(plan) == then
+    assert told(plan) == story
+
+
+def test_a_run_that_passed_goes_on_trial_first_and_is_recorded_next() -> None:
+    """At most one transition is made in a plan."""
+    seen = world(UNDER_WAY, BROKEN, passed_run(RUN, "5"))
+    first = plan_of(seen)
+    assert (told(first), roles(first)) == (["CanaryStarted"], "3@a answers, 5@b on trial at step 0 with 0 %")
+    assert first.status is not None
+    second = plan_of(world(first.status, BROKEN, passed_run(RUN, "5"), not_ready=["b"]))
+    assert (told(second), decision(second)) == (["RetrainingPassed"], "Passed GatePassed, none runs")
+
+
+def test_a_retraining_is_made_from_the_template_and_recorded_in_one_plan() -> None:
+    plan = plan_of(world(STABLE, BROKEN))
+    assert plan.status is not None
+    retraining = plan.status["retraining"]
+    (name,) = applied(plan, "TrainingRun")
+    made = applied(plan, "TrainingRun")[name]
+    assert retraining["currentRun"] == retraining["decisions"][0]["run"] == name
+    assert (retraining["started"], retraining["startedTimes"]) == (1, ["2026-03-01T12:00:00Z"])
+    assert retraining["nextEligibleTime"] == "2026-03-01T13:00:00Z"
+    assert name.startswith(f"{NAME}-")
+    assert made["spec"]["model"] == {"name": "flight-delay"}
+    assert made["spec"]["datasetRef"] == {"name": "flights"}
+    assert made["metadata"]["ownerReferences"][0]["name"] == NAME
+
+
+def test_a_retraining_that_was_made_but_not_recorded_is_found_again() -> None:
+    """Killed after the run was made and before status was written: the same name, so no second run."""
+    first = plan_of(world(STABLE, BROKEN))
+    (name,) = applied(first, "TrainingRun")
+    again = plan_of(world(STABLE, BROKEN, training_run(name=name)))
+    assert applied(again, "TrainingRun") == {}
+    assert again.status is not None
+    assert again.status["retraining"]["currentRun"] == name
+
+
+def test_a_run_that_was_recorded_but_not_made_is_made() -> None:
+    first = plan_of(world(STABLE, BROKEN))
+    assert first.status is not None
+    again = plan_of(world(first.status, BROKEN))
+    assert applied(again, "TrainingRun") == applied(first, "TrainingRun")
+    assert again.events == ()
+
+
+def test_a_run_that_exists_is_never_changed() -> None:
+    """Its spec is immutable, and the template may have changed since."""
+    changed = {**RETRAINING["retraining"], "template": {**RETRAINING["retraining"]["template"], "seed": 9}}
+    seen = world(UNDER_WAY, BROKEN, training_run(name=RUN), spec={"retraining": changed})
+    assert applied(plan_of(seen), "TrainingRun") == {}
+
+
+def test_each_retraining_has_a_name_of_its_own() -> None:
+    names = {next(iter(applied(plan_of(world(status, BROKEN)), "TrainingRun"))) for status in (STABLE, known())}
+    assert len(names) == 2
+
+
+def test_the_name_fits_a_long_owner() -> None:
+    long = "m" * 40 + "-" + "n" * 5
+    seen = world(STABLE, BROKEN)
+    subject = seen.subject("ModelDeployment")
+    renamed = {**subject, "metadata": {**subject["metadata"], "name": long}}
+    plan = planned(seen.without("ModelDeployment", NAME).but(renamed), "ModelDeployment", long)
+    (name,) = applied(plan, "TrainingRun")
+    assert len(name) <= 46
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds"),
+    [
+        pytest.param(STABLE, None, id="nothing was started"),
+        pytest.param(COOLING, 100, id="until the cooldown is over"),
+        pytest.param(
+            known(nextEligibleTime=ago(10), startedTimes=[ago(86000), ago(3600)]),
+            400,
+            id="until the day's limit is over",
+        ),
+        pytest.param(
+            known(nextEligibleTime=ago(-50), startedTimes=[ago(86000), ago(3550)]), 50, id="until the first of both"
+        ),
+        pytest.param(known(nextEligibleTime=ago(10), startedTimes=[ago(3600)]), None, id="none holds"),
+    ],
+)
+def test_when_it_is_looked_at_again(status: Mapping[str, Any], seconds: float | None) -> None:
+    assert plan_of(world(status, [])).requeue_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("monitoring", "status", "says"),
+    [
+        ([monitored("3")], "False", "SLOBroken"),
+        ([monitored("3", Verdict.PASS)], "True", "SLOsMet"),
+        ([monitored("3", Verdict.NO_DATA)], "Unknown", "NoMaturedCohort"),
+        ([], "Unknown", "NoMaturedCohort"),
+    ],
+)
+def test_whether_the_promises_are_kept(monitoring: list[MonitorVerdict], status: str, says: str) -> None:
+    plan = plan_of(world(STABLE, monitoring))
+    assert plan.status is not None
+    (found,) = (item for item in plan.status["conditions"] if item["type"] == "SLOsMet")
+    assert (found["status"], found["reason"]) == (status, says)
+
+
+def test_an_slo_that_is_not_promised_any_more_is_not_shown() -> None:
+    seen = world(STABLE, [monitored("3", Verdict.PASS), monitored("3", slo="gone")])
+    plan = plan_of(seen)
+    assert plan.status is not None
+    assert [item["name"] for item in plan.status["slos"]] == ["missed"]
+    before = {**STABLE, "slos": [*plan.status["slos"], {"name": "gone", "verdict": "Fail"}]}
+    silent = plan_of(world(before, []).but(state=Fact(error="timeout")))
+    assert silent.status is not None
+    assert silent.status["slos"] == plan.status["slos"]
+
+
+def test_no_retraining_without_a_template() -> None:
+    seen = running(STABLE, wants="3", monitoring=BROKEN)
+    assert [line for line in effects(plan_of(seen)) if "TrainingRun" in line] == []
+    assert told(plan_of(seen)) == []
