@@ -121,12 +121,20 @@ Quantity = Annotated[
 class Condition(Part):
     """One observation of an object's state, as Kubernetes' API conventions have it."""
 
-    type: Annotated[str, Field(max_length=316)]
-    status: Literal["True", "False", "Unknown"]
-    reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
-    message: Annotated[str, Field(max_length=32768)]
-    last_transition_time: Time
-    observed_generation: Annotated[int, Field(ge=0)]
+    type: Annotated[str, Field(max_length=316, description="What is observed.")]
+    status: Annotated[Literal["True", "False", "Unknown"], Field(description="Whether it is so.")]
+    reason: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=1024,
+            pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+            description="Why, in one CamelCase word.",
+        ),
+    ]
+    message: Annotated[str, Field(max_length=32768, description="Why, for people, and what to do about it.")]
+    last_transition_time: Annotated[Time, Field(description="When its status changed last.")]
+    observed_generation: Annotated[int, Field(ge=0, description="The generation of the spec that it speaks of.")]
 
 
 Conditions = Annotated[
@@ -138,8 +146,13 @@ Conditions = Annotated[
 class EnvVar(Part):
     """An environment variable with a literal value."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")]
-    value: Annotated[str, Field(max_length=4096)] = ""
+    name: Annotated[
+        str,
+        Field(
+            min_length=1, max_length=253, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$", description="The variable's name."
+        ),
+    ]
+    value: Annotated[str, Field(max_length=4096, description="Its value; may refer to Perennial's as $(NAME).")] = ""
 
 
 EnvVars = Annotated[
@@ -157,5 +170,9 @@ Image = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
 class Resources(Part):
     """What a container asks for and may use at most, as in a Pod."""
 
-    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
-    limits: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
+    requests: Annotated[
+        dict[str, Quantity], Field(max_length=16, description="What it asks for, by resource (cpu, memory, …).")
+    ] = {}
+    limits: Annotated[
+        dict[str, Quantity], Field(max_length=16, description="What it may use at most, by resource.")
+    ] = {}

@@ -156,17 +156,14 @@ class Gate(Part):
     ] = OnUndecided.REJECT
 
 
-ParameterName = Annotated[str, Field(max_length=63)]
-
-
 class TrainingRunSpec(Part):
     """What is trained, on what, and what it must show. Immutable in a TrainingRun, like a Job's; not in a template."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "!has(self.parameters) || self.parameters.all(k, k.matches('^[A-Za-z][A-Za-z0-9_]*$'))",
-                "names of parameters must be letters, digits and underscores, beginning with a letter",
+                "!has(self.parameters) || self.parameters.all(k, k.matches('^[A-Za-z][A-Za-z0-9_]{0,62}$'))",
+                "names of parameters must be at most 63 letters, digits and underscores, beginning with a letter",
             ),
         )
     )
