@@ -4,6 +4,7 @@
 # CLUSTER=local|kind|current   who provides the cluster (see cluster/README.md; by default the first that works)
 # CLUSTER_NAME=perennial       its name
 # KUBERNETES_VERSION=1.37.2    the local provider's version of Kubernetes
+# REGISTRY=HOST/PATH           where CLUSTER=current pulls images from
 # PYTHON=python3               the interpreter of the virtual environment
 
 SHELL := /bin/bash -o pipefail
@@ -16,7 +17,7 @@ VENV := .venv
 CLUSTER_NAME ?= perennial
 TESTS ?= tests
 PYTEST_ARGS ?=
-export CLUSTER CLUSTER_NAME KUBERNETES_VERSION
+export CLUSTER CLUSTER_NAME KUBERNETES_VERSION REGISTRY
 # kubectl, helm and uv are linked into the virtual environment by `make setup`.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
@@ -57,7 +58,7 @@ e2e: setup images  ## the tests against a real node
 
 .PHONY: demo
 demo: setup images cluster  ## the flights example from its start to its end, on a cluster of its own
-	@python -m images load --name $(CLUSTER_NAME)
+	@python -m cluster load
 	@KUBECONFIG=$$(python -m cluster kubeconfig) python examples/flights/demo.py
 
 .PHONY: cluster

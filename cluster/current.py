@@ -23,8 +23,8 @@ class CurrentCluster:
 
     @staticmethod
     def obstacle() -> str | None:
-        """Return nothing: whoever asks for it by name has it."""
-        return None
+        """Return what keeps this provider from working, or nothing."""
+        return None if os.environ.get("REGISTRY") else "it needs REGISTRY, the name of a registry that it pulls from"
 
     @property
     def kubeconfig(self) -> Path:
@@ -35,13 +35,8 @@ class CurrentCluster:
         """Check that the cluster answers, and keep a copy of its context.
 
         Raises:
-            ClusterError: It does not answer, or ``REGISTRY`` does not say where it can pull images from.
+            ClusterError: It does not answer.
         """
-        if not os.environ.get("REGISTRY"):
-            raise ClusterError(
-                "CLUSTER=current needs REGISTRY, the name of a registry that your cluster pulls from: build "
-                "images/*/Containerfile, push them there and name them in build/images.json and build/images.yaml."
-            )
         kubectl = tools.kubectl()
         run([kubectl, "version"], because="The cluster of your current kubectl context must answer")
         reduced = run([kubectl, "config", "view", "--minify", "--flatten"], because="Reading your kubeconfig failed")
@@ -65,4 +60,19 @@ class CurrentCluster:
     def load(self, write: Callable[[IO[bytes]], None]) -> None:
         """Refuse: images get there through a registry."""
         del write
-        raise ClusterError("CLUSTER=current takes no image archives: push the images to REGISTRY instead.")
+        raise ClusterError("CLUSTER=current takes no image archives: it pulls from your registry.")
+
+
+def registry() -> str:
+    """Return the registry that the user's cluster pulls images from.
+
+    Raises:
+        ClusterError: Nobody said which.
+    """
+    name = os.environ.get("REGISTRY", "").rstrip("/")
+    if not name:
+        raise ClusterError(
+            "CLUSTER=current needs REGISTRY, for example REGISTRY=registry.example.com/perennial: the images are built "
+            "with Docker and pushed there, and your cluster pulls them."
+        )
+    return name

@@ -2,14 +2,13 @@
 
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from cluster import kubernetes
+from cluster import docker, kubernetes
 from cluster.errors import ClusterError
 from cluster.paths import REPOSITORY, ClusterPaths
 from cluster.process import exclusive, run
@@ -31,7 +30,7 @@ class KindCluster:
         missing = [program for program in ("docker", "kind") if shutil.which(program) is None]
         if missing:
             return f"it needs {' and '.join(missing)}"
-        if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0:
+        if not docker.answers():
             return "it needs a Docker engine that answers `docker info`"
         return None
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Protocol
 
-from cluster import internal_images
+from cluster import docker, internal_images
 from cluster.errors import ClusterError
 from cluster.oci import Image
 from cluster.paths import REPOSITORY
-from cluster.progress import step
+from cluster.progress import say, step
 
 BUILT = REPOSITORY / "build" / "images.json"
 
@@ -69,15 +69,25 @@ def load_built(cluster: Provider) -> None:
     Raises:
         ClusterError: None were built, or the cluster refused one.
     """
+    if cluster.provider == "current":
+        say("Your cluster pulls the images from your registry.")
+        return
     if not BUILT.exists():
         raise ClusterError(f"{BUILT} must name the images to load: build them with `make images`.")
     for reference in json.loads(BUILT.read_text()).values():
-        image = internal_images.store().image(reference)
-        if image is None:
-            raise ClusterError(f"{reference} was not built on this machine: build it with `make images`.")
         if reference not in cluster.references():
             with step(f"Cluster: loading {reference}"):
-                load_image(cluster, image)
+                _load_reference(cluster, reference)
+
+
+def _load_reference(cluster: Provider, reference: str) -> None:
+    image = internal_images.store().image(reference)
+    if image is not None:
+        load_image(cluster, image)
+    elif docker.has(reference):
+        cluster.load(lambda file: docker.save(reference, file))
+    else:
+        raise ClusterError(f"{reference} was not built on this machine: build it with `make images`.")
 
 
 def load_archive(cluster: Provider, archive: Path) -> None:

@@ -2,12 +2,16 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cluster import docker
+from cluster.current import registry
 from cluster.errors import ClusterError
 from cluster.paths import REPOSITORY
+from images import containerfiles
 from images.recipes import RECIPES, build
 
 _BUILD = REPOSITORY / "build"
@@ -26,13 +30,28 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"Images are {', '.join(RECIPES)}; there is no {', '.join(unknown)}.\n")
         return 1
     try:
-        references = {name: build(name).reference for name in parsed.name or RECIPES}
+        references = {name: _build(name) for name in parsed.name or RECIPES}
     except ClusterError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     _write(references)
     print(json.dumps(references, indent=2))
     return 0
+
+
+def _build(name: str) -> str:
+    """Build an image the way that this machine allows, and return its name and tag.
+
+    Images for the user's own cluster are pushed to the registry that it pulls from.
+    """
+    if os.environ.get("CLUSTER") == "current":
+        reference = containerfiles.build(name, registry())
+        docker.push(reference)
+        return reference
+    without_docker = sys.platform == "linux" and os.geteuid() == 0
+    if without_docker or not docker.answers():
+        return build(name).reference
+    return containerfiles.build(name)
 
 
 def _write(references: Mapping[str, str]) -> None:

@@ -91,7 +91,7 @@ def compile_modules(directory: Path, installed: str) -> None:
 
 def _bootstrap(target: Path) -> None:
     if os.geteuid() != 0:
-        raise ClusterError("Building images without Docker needs root (debootstrap makes a Debian system).")
+        raise ClusterError("Building the images needs root (debootstrap makes a Debian system) or a Docker engine.")
     debian.require(["debootstrap", "unshare", "mount"], purpose="Building the base image")
     if not _KEYRING.exists():
         debian.install({"debian-archive-keyring"}, purpose="Building the base image")

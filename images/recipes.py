@@ -8,7 +8,7 @@ from cluster.oci import Blob, Image, RunConfig
 from cluster.paths import REPOSITORY
 from images import layers
 
-_REGISTRY = "perennial.dev"
+REGISTRY = "perennial.dev"
 # The user 10001 has no home; libraries that insist on one get /tmp, which pods mount an emptyDir on.
 _ENVIRONMENT = {
     "HOME": "/tmp",  # noqa: S108
@@ -68,4 +68,4 @@ def build(name: str) -> Image:
     """Build an image, as far as its layers are not there already."""
     recipe = RECIPES[name]
     made = [(make(), made_by) for made_by, make in recipe.layers.items()]
-    return internal_images.store().add_image(f"{_REGISTRY}/{name}", made, recipe.config)
+    return internal_images.store().add_image(f"{REGISTRY}/{name}", made, recipe.config)
