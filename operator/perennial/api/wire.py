@@ -225,13 +225,15 @@ class Labels(Wire):
 class State(Wire):
     """All the operator needs to know. `revision` changes when something in it matters (not with each request).
 
-    `cohorts`: the current one and the last 20 that have predictions, oldest first.
+    `cohorts`: the current one and the last 20 that have predictions, oldest first. `members`: the pods' addresses that
+    every router would send each slot's requests to; None while the routers disagree, or one has not been asked.
     """
 
     revision: str
     policy_revision: str | None
     time: datetime
     weights: Weights
+    members: dict[Slot, tuple[str, ...]] | None = None
     brake: Brake | None = None
     verdicts: tuple[SloVerdict, ...] = ()
     cohorts: tuple[Cohort, ...] = ()

@@ -2,11 +2,9 @@
 
 import argparse
 import asyncio
-import json
 import logging
 import signal
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
@@ -14,6 +12,7 @@ from aiohttp import web
 
 from perennial.collector.api import application
 from perennial.collector.database import Database
+from perennial.collector.logs import log_json
 from perennial.collector.router_stats import Routers
 from perennial.collector.rtds import WeightServer
 from perennial.collector.service import Collector
@@ -24,7 +23,7 @@ log = logging.getLogger("perennial.collector")
 def main(arguments: list[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code."""
     options = _parser().parse_args(arguments)
-    _log_json()
+    log_json()
     try:
         asyncio.run(_run(options))
     except (ValueError, OSError) as error:
@@ -105,26 +104,6 @@ def _address(site: web.TCPSite) -> str:
     server = getattr(site, "_server", None)
     sockets = getattr(server, "sockets", ())
     return ", ".join("{}:{}".format(*socket.getsockname()[:2]) for socket in sockets)
-
-
-class _JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, event, and the fields that were given with it."""
-
-    _usual = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-    def format(self, record: logging.LogRecord) -> str:
-        fields = {k: v for k, v in vars(record).items() if k not in self._usual}
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line = {"time": time, "level": record.levelname.lower(), "event": record.getMessage(), **fields}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
-
-
-def _log_json() -> None:
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_JsonFormatter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from urllib.parse import quote
 
 import aiohttp
 
+from perennial.api.wire import Slot
+
 FILTER = r"^(cluster\.(a|b)\.upstream_rq_[1-5]xx|server\.uptime)$"
 _CLASS = re.compile(
     r"^envoy_cluster_upstream_rq_xx\{"
@@ -24,6 +26,7 @@ _CLASS = re.compile(
     re.MULTILINE,
 )
 _UPTIME = re.compile(r"^envoy_server_uptime(?:\{\})? (\d+)", re.MULTILINE)
+_MEMBER = re.compile(r"^(?P<slot>[ab])::(?P<address>[\d.]+):\d+::health_flags::healthy$", re.MULTILINE)
 _FINAL = "2345"
 """Classes of final responses. A 1xx comes before another one."""
 KEEP_BASELINES = 64
@@ -80,6 +83,14 @@ def parse(text: str, now: float) -> Snapshot:
     return Snapshot(now - int(uptime[1]), slots["a"], slots["b"])
 
 
+def parse_members(text: str) -> tuple[tuple[Slot, tuple[str, ...]], ...]:
+    """Read Envoy's list of clusters: each slot with the addresses of its members, sorted."""
+    found: dict[Slot, list[str]] = {"a": [], "b": []}
+    for member in _MEMBER.finditer(text):
+        found["a" if member["slot"] == "a" else "b"].append(member["address"])
+    return tuple((slot, tuple(sorted(addresses))) for slot, addresses in found.items())
+
+
 @dataclass(frozen=True, slots=True)
 class Counted:
     """What a look at the routers brought: the requests since the last look, and where to count from next time."""
@@ -134,6 +145,17 @@ class Routers:
         snapshots = await asyncio.gather(*(self._scrape(address) for address in self.addresses))
         return {a: s for a, s in zip(self.addresses, snapshots, strict=True) if s is not None}
 
+    async def members(self) -> Mapping[Slot, tuple[str, ...]] | None:
+        """Return the addresses that every router has for each slot; None while they disagree or one does not answer.
+
+        Envoy learns of pods by DNS, some seconds after they are ready, and of their end as late: a slot whose pods were
+        just changed must not get requests before every router means the new ones.
+        """
+        texts = await asyncio.gather(*(self._get(f"http://{address}/clusters") for address in self.addresses))
+        told = {None if text is None else parse_members(text) for text in texts}
+        agreed = told.pop() if len(told) == 1 else None
+        return None if agreed is None else dict(agreed)
+
     async def _resolve(self, name: tuple[str, int]) -> tuple[str, ...]:
         lookup = asyncio.get_running_loop().getaddrinfo(*name, family=socket.AF_INET, type=socket.SOCK_STREAM)
         try:
@@ -146,11 +168,18 @@ class Routers:
         return tuple(f"{address!s}:{name[1]}" for *_, (address, *_) in found)
 
     async def _scrape(self, address: str) -> Snapshot | None:
-        url = f"http://{address}/stats/prometheus?filter={quote(FILTER, safe='')}"
+        text = await self._get(f"http://{address}/stats/prometheus?filter={quote(FILTER, safe='')}")
+        try:
+            return None if text is None else parse(text, time())
+        except ValueError:
+            self.errors += 1
+            return None
+
+    async def _get(self, url: str) -> str | None:
         try:
             async with self._session.get(url, timeout=aiohttp.ClientTimeout(total=self._patience)) as response:
                 response.raise_for_status()
-                return parse(await response.text(), time())
-        except (aiohttp.ClientError, TimeoutError, ValueError):
+                return await response.text()
+        except (aiohttp.ClientError, TimeoutError):
             self.errors += 1
             return None

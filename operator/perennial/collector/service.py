@@ -39,6 +39,7 @@ class Collector:
         self.brake: Brake | None = None
         self.tally = Tally()
         self.requests: dict[Slot, Requests] = {"a": Requests(), "b": Requests()}
+        self._members: Mapping[Slot, tuple[str, ...]] | None = None
         self._cohorts: tuple[CohortRow, ...] = ()
         self._stale_cohorts = True
         self._baselines: Mapping[str, Snapshot] = {}
@@ -89,6 +90,9 @@ class Collector:
             await self._judge(canary, count(self._baselines, seen, self._last_look))
             self._count(seen)
             self._last_canary, self._last_weight = canary, self._live_weight(canary)
+        # Only while a second version has a slot does it matter whom the routers mean.
+        several = self.policy is not None and len(self.policy.arms) > 1
+        self._members = await self.routers.members() if several else None
         if self._stale_cohorts:
             await self._refresh_cohorts()
         if time() - self._pruned_time >= PRUNE_SECONDS:
@@ -205,6 +209,7 @@ class Collector:
         known = Known(
             policy=self.policy,
             weights=weights,
+            members=None if self._members is None else dict(self._members),
             brake=self.brake,
             verdicts=self.verdicts(),
             cohorts=self._cohorts,

@@ -13,6 +13,7 @@ from perennial.api.wire import (
     CohortOutcome,
     MonitorVerdict,
     Policy,
+    Slot,
     SloPolicy,
     SloVerdict,
     State,
@@ -33,6 +34,7 @@ class Known:
 
     policy: Policy | None
     weights: Weights
+    members: dict[Slot, tuple[str, ...]] | None
     brake: Brake | None
     verdicts: tuple[SloVerdict, ...]
     cohorts: tuple[CohortRow, ...]
@@ -55,6 +57,7 @@ def build_state(known: Known, now: datetime) -> State:
         policy_revision=None if policy is None else policy.revision,
         time=now,
         weights=known.weights,
+        members=known.members,
         brake=known.brake,
         verdicts=known.verdicts,
         cohorts=cohorts,
@@ -69,6 +72,7 @@ def matter(state: State) -> Any:
     return [
         state.policy_revision,
         state.weights.model_dump(mode="json"),
+        state.members,
         None if state.brake is None else state.brake.canary_id,
         [(v.slo, v.verdict, v.reason) for v in state.verdicts],
         [(c.start.timestamp(), c.version, c.matured) for c in state.cohorts],

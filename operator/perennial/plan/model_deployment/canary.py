@@ -12,6 +12,7 @@ from perennial.api.model_deployment import (
     Canary,
     CanarySLO,
     Decision,
+    Deployed,
     HistoryEntry,
     ModelDeploymentStatus,
     OnUndecided,
@@ -25,7 +26,7 @@ from perennial.plan.actions import Emit
 from perennial.plan.children import hashed
 from perennial.plan.model_deployment.observe import ModelDeploymentSeen
 from perennial.plan.model_deployment.policy import policy
-from perennial.plan.model_deployment.rollout import rollout
+from perennial.plan.model_deployment.rollout import ready_addresses, rollout
 from perennial.plan.model_deployment.wanted import Wanted
 
 KEPT = 10
@@ -126,7 +127,7 @@ def braked(seen: ModelDeploymentSeen, now: datetime) -> Turn | None:
 
 
 def prepare(seen: ModelDeploymentSeen, now: datetime) -> Turn | None:
-    """The candidate's pods become ready in time, and then get the first step's traffic."""
+    """The candidate's pods become ready in time; once every router means exactly them, they get the first traffic."""
     canary = seen.status.canary
     if canary is None or canary.step > 0:
         return None
@@ -135,9 +136,20 @@ def prepare(seen: ModelDeploymentSeen, now: datetime) -> Turn | None:
     if not found.ready and now >= deadline:
         message = f"The pods were not ready within {seen.spec.canary.progress_deadline_seconds} s: {found.message}"
         return _end(seen, canary, now, decision=Decision.ROLLED_BACK, reason="ProgressDeadlineExceeded", why=message)
-    if not found.ready or seen.spec.suspend:
+    if not found.ready or seen.spec.suspend or not routed(seen, canary):
         return None
     return _step(seen, canary, 1, now)
+
+
+def routed(seen: ModelDeploymentSeen, deployed: Deployed) -> bool:
+    """Whether every router would send a slot's requests to the ready pods of this version and to nobody else.
+
+    Routers learn of pods by DNS, seconds late. Without this, the first requests of a candidate would fail for want of a
+    pod, or be answered by the pods that had the slot before, and count against (or for) the wrong version.
+    """
+    state = heard(seen)
+    addresses = ready_addresses(seen.pods, deployed.slot, deployed.version)
+    return bool(addresses) and state is not None and (state.members or {}).get(deployed.slot) == addresses
 
 
 def judge(seen: ModelDeploymentSeen, now: datetime) -> Turn | None:
@@ -327,7 +339,7 @@ def _evidence(brake: Brake) -> str:
     return (
         f"SLO {verdict.slo} failed after {verdict.candidate.total} requests on the candidate, "
         f"{verdict.candidate.bad} of them bad (stable: {verdict.stable.bad} of {verdict.stable.total}), {e_value}. "
-        f"{verdict.message} The collector set its weight to 0 at {brake.time:%H:%M:%S} UTC."
+        f"{verdict.message}. The collector set its weight to 0 at {brake.time:%H:%M:%S} UTC."
     )
 
 

@@ -76,9 +76,8 @@ def _progressing(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> Ma
         )
     if canary.step == 0:
         pods = rollout(seen.slots.get(canary.slot), seen.pods, version=canary.version)
-        return mark(
-            "Progressing", True, pods.reason, f"Model version {canary.model_version} gets ready: {pods.message}"
-        )
+        waits = pods.message if not pods.ready else "the routers are learning the addresses of its pods."
+        return mark("Progressing", True, pods.reason, f"Model version {canary.model_version} gets ready: {waits}")
     steps = len(seen.spec.canary.steps)
     if seen.collector.error is not None:
         return mark(

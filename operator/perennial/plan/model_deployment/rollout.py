@@ -83,3 +83,20 @@ def _placing_trouble(pod: Manifest) -> tuple[str, str] | None:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return "NotScheduled", f"A pod waits for a node: {condition.get('message', '')}"
     return None
+
+
+def ready_addresses(pods: Sequence[Manifest], slot: str, version: str) -> tuple[str, ...]:
+    """Return the addresses of a slot's pods of one version that take requests, sorted."""
+    wanted = {"perennial.dev/slot": slot, "perennial.dev/version": version}.items()
+    return tuple(
+        sorted(
+            pod["status"]["podIP"]
+            for pod in pods
+            if wanted <= pod["metadata"].get("labels", {}).items()
+            and not pod["metadata"].get("deletionTimestamp")
+            and pod.get("status", {}).get("podIP")
+            and any(
+                item["type"] == "Ready" and item["status"] == "True" for item in pod["status"].get("conditions", ())
+            )
+        )
+    )

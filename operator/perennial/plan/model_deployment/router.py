@@ -157,13 +157,13 @@ def _untrusted_headers() -> list[Json]:
 
 
 def _statistics(address: tuple[str, int]) -> Json:
-    """Open exactly two pages of the admin interface to the network."""
+    """Open exactly three pages of the admin interface to the network: they only tell."""
     routes = [
         {
             "match": {"path": path, "headers": [{"name": ":method", "string_match": {"exact": "GET"}}]},
             "route": {"cluster": "admin", "timeout": "5s"},
         }
-        for path in ("/stats/prometheus", "/ready")
+        for path in ("/stats/prometheus", "/clusters", "/ready")
     ]
     return _listener("statistics", address, {"name": "statistics", "domains": ["*"], "routes": routes})
 
@@ -254,7 +254,7 @@ def _cluster(name: str, address: tuple[str, int]) -> Json:
             "typed_config": {
                 "@type": f"{EXTENSIONS}.clusters.dns.v3.DnsCluster",
                 "dns_lookup_family": "V4_ONLY",
-                "dns_refresh_rate": "2s",
+                "dns_refresh_rate": "1s",
                 "dns_failure_refresh_rate": {"base_interval": "0.5s", "max_interval": "2s"},
             },
         },
