@@ -9,3 +9,8 @@ Three providers give the same thing, a kubeconfig and a way to load images:
 
 Everything in this package runs before any virtual environment exists, so it uses the standard library only.
 """
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036  whoever comes with an older one should read a sentence
+    sys.exit("Perennial needs Python 3.11 or newer; choose one with `make PYTHON=…`.")

@@ -10,6 +10,7 @@ import json
 import os
 import stat
 import tarfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,6 +162,26 @@ class Store:
 
     def _record(self, reference: str) -> Path:
         return self.directory / "references" / reference.replace("/", "_")
+
+    def prune(self, seconds: float) -> None:
+        """Forget images that were not made again for some time, and remove what only they were made of.
+
+        Args:
+            seconds: How long ago the oldest image to keep was made. Younger blobs stay in any case: somebody may be
+                making an image of them right now.
+        """
+        oldest = time.time() - seconds
+        kept: set[str] = set()
+        for record in (self.directory / "references").iterdir():
+            if record.stat().st_mtime < oldest:
+                record.unlink()
+                continue
+            manifest = json.loads(record.read_bytes())["digest"]
+            content = self.read(manifest)
+            kept |= {manifest, content["config"]["digest"], *(layer["digest"] for layer in content["layers"])}
+        for blob in self.path("").iterdir():
+            if f"sha256:{blob.name}" not in kept and blob.stat().st_mtime < oldest:
+                blob.unlink()
 
     def write_archive(self, image: Image, file: IO[bytes], *, without: frozenset[str] = frozenset()) -> None:
         """Write an image as an archive that containerd, kind and Docker can import.

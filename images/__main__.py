@@ -7,13 +7,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cluster import docker
+from cluster import docker, internal_images
 from cluster.current import registry
 from cluster.errors import ClusterError
 from cluster.paths import REPOSITORY
 from images import containerfiles
 from images.recipes import RECIPES, build
 
+_KEPT_SECONDS = 30 * 86400.0
 _BUILD = REPOSITORY / "build"
 # The images that the chart installs; the others belong to users.
 _CHART = ("operator", "server", "router", "mlflow")
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     except ClusterError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    internal_images.store().prune(_KEPT_SECONDS)
     _write(references)
     print(json.dumps(references, indent=2))
     return 0
