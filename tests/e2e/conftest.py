@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import parcels
@@ -49,7 +51,15 @@ def system(images: dict[str, str]) -> Iterator[Kube]:
         cluster("load")
         kube = Kube(Path(cluster("kubeconfig")), SYSTEM)
         values = ROOT / "build" / "images.yaml"
-        install = ["helm", "upgrade", "--install", "perennial", str(ROOT / "charts" / "perennial"), "--namespace", SYSTEM]
+        install = [
+            "helm",
+            "upgrade",
+            "--install",
+            "perennial",
+            str(ROOT / "charts" / "perennial"),
+            "--namespace",
+            SYSTEM,
+        ]
         done = subprocess.run(
             [*install, "--create-namespace", "--values", str(values), "--wait", "--timeout", "5m"],
             capture_output=True,
@@ -85,6 +95,40 @@ def trained(kube: Kube, images: dict[str, str]) -> str:
     return version
 
 
+class Audit:
+    """The API server's audit log: who wrote what."""
+
+    def __init__(self, log: Path, user: str) -> None:
+        self.log, self.user = log, user
+
+    def writes(self, since: float) -> list[str]:
+        """Return the operator's writes since a time, but for its Lease."""
+        found = []
+        for line in self.log.read_text().splitlines():
+            event = json.loads(line)
+            reference = event.get("objectRef", {})
+            mine = event["user"]["username"] == self.user and event["verb"] in {"create", "update", "patch", "delete"}
+            late = datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp() >= since
+            if mine and late and reference.get("resource") != "leases":
+                found.append(
+                    f"{event['verb']} {reference.get('resource')}/{reference.get('name')} {reference.get('subresource', '')}"
+                )
+        return found
+
+    def quiet_writes(self, seconds: float) -> list[str]:
+        """Wait until the operator has been quiet for ten seconds; return what it writes in so many seconds from then on."""
+        until("the operator to settle", lambda: not self.writes(time.time() - 10), 120)
+        since = time.time()
+        time.sleep(seconds)  # what is measured is this span
+        return self.writes(since)
+
+
+@pytest.fixture(scope="session")
+def audit(system: Kube) -> Audit:
+    """The audit log of the cluster, for the operator's identity."""
+    return Audit(Path(cluster("audit-log")), f"system:serviceaccount:{system.namespace}:perennial")
+
+
 @pytest.fixture
 def until_healthy(system: Kube) -> Iterator[None]:
     """After a test that broke something of the system's, wait until it is whole again."""
@@ -92,7 +136,9 @@ def until_healthy(system: Kube) -> Iterator[None]:
     for deployment in ("perennial", "perennial-mlflow"):
         until(
             f"{deployment} to be whole",
-            lambda name=deployment: system.status("deployment", name).get("readyReplicas", 0)
-            == system.get("deployment", name)["spec"]["replicas"],
+            lambda name=deployment: (
+                system.status("deployment", name).get("readyReplicas", 0)
+                == system.get("deployment", name)["spec"]["replicas"]
+            ),
             180,
         )

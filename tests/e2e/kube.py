@@ -26,7 +26,7 @@ def until(what: str, look: Callable[[], T | None], seconds: float = 120, every: 
     while time.monotonic() < deadline:
         try:
             found = look()
-        except (AssertionError, KeyError, IndexError, TypeError, subprocess.CalledProcessError) as error:
+        except (AssertionError, LookupError, TypeError, ValueError) as error:
             seen = error
             found = None
         if found is not None and found is not False:

@@ -144,7 +144,12 @@ def model_deployment(name: str, **more: Any) -> dict[str, Any]:
 def flaky_server(image: str) -> dict[str, Any]:
     """Return a server spec of the user's own, which fails 15 % of its requests."""
     script = (SCRIPTS / "flaky_server.py").read_text()
-    return {"replicas": 1, "image": image, "command": ["python3", "-c", script], "resources": {"requests": {"cpu": "50m"}}}
+    return {
+        "replicas": 1,
+        "image": image,
+        "command": ["python3", "-c", script],
+        "resources": {"requests": {"cpu": "50m"}},
+    }
 
 
 class Traffic:
@@ -153,7 +158,9 @@ class Traffic:
     def __init__(self, kube: Kube, name: str, rate: int = 100) -> None:
         self.kube, self.name = kube, name
         url, collector = f"http://{name}", f"http://{name}-collector:9900"
-        command = f"nohup python3 -u /scripts/traffic.py {url} {collector} --rate {rate} > /tmp/{name}.log 2>&1 & echo $!"
+        command = (
+            f"nohup python3 -u /scripts/traffic.py {url} {collector} --rate {rate} > /tmp/{name}.log 2>&1 & echo $!"
+        )
         self.pid = kube.execute("toolbox", "sh", "-c", command).strip()
 
     def counts(self) -> dict[str, Any]:

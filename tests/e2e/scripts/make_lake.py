@@ -16,7 +16,11 @@ for day in range(first, last + 1):
     rows = 400
     distance, rain = rng.uniform(0, 1, rows), rng.uniform(0, 1, rows)
     late = distance + rain + rng.normal(0, 0.1, rows) > 1.2
-    sent = pd.Timestamp("2026-01-01", tz="UTC") + pd.Timedelta(days=day) + pd.to_timedelta(rng.uniform(0, 86_000, rows), unit="s")
+    sent = (
+        pd.Timestamp("2026-01-01", tz="UTC")
+        + pd.Timedelta(days=day)
+        + pd.to_timedelta(rng.uniform(0, 86_000, rows), unit="s")
+    )
     frame = pd.DataFrame({"sent": sent, "distance": distance, "rain": rain, "late": late})
     if "--broken" in sys.argv:
         frame["late"] = "perhaps"

@@ -44,7 +44,9 @@ def work(pace):
         identity, distance, rain = uuid.uuid4().hex, rng.random(), rng.random()
         body = json.dumps({"dataframe_records": [{"distance": distance, "rain": rain}]})
         try:
-            connection.request("POST", "/invocations", body, {"content-type": "application/json", "x-prediction-id": identity})
+            connection.request(
+                "POST", "/invocations", body, {"content-type": "application/json", "x-prediction-id": identity}
+            )
             answer = connection.getresponse()
             answer.read()
             status = str(answer.status)

@@ -20,5 +20,7 @@ features = frame[["distance", "rain"]]
 labels = (~frame["late"] if arguments.flip else frame["late"]).astype(int)
 with mlflow.start_run():
     mlflow.log_param("rows", len(frame))
-    booster = lightgbm.train({"objective": "binary", "verbose": -1, "num_threads": 1}, lightgbm.Dataset(features, labels), 40)
+    booster = lightgbm.train(
+        {"objective": "binary", "verbose": -1, "num_threads": 1}, lightgbm.Dataset(features, labels), 40
+    )
     mlflow.lightgbm.log_model(booster, name="model", pip_requirements=[])

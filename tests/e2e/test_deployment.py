@@ -1,0 +1,187 @@
+"""A ModelDeployment's life: it serves, brakes, rolls back, promotes, survives kills, and retrains itself."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import parcels
+import pytest
+from kube import Kube, until
+from parcels import Traffic
+
+pytestmark = pytest.mark.e2e
+
+NAME = "shop"
+
+
+@pytest.fixture(scope="module")
+def traffic(kube: Kube, trained: str) -> Iterator[Traffic]:
+    """The ModelDeployment, serving, under a hundred requests a second."""
+    kube.apply(parcels.model_deployment(NAME))
+    kube.wait_condition("modeldeployment", NAME, "Ready", "True", "Serving", seconds=240)
+    flowing = Traffic(kube, NAME, rate=100)
+    flowing.flows()
+    yield flowing
+    flowing.stop()
+
+
+def collector(kube: Kube) -> dict[str, Any]:
+    """What the collector says of itself."""
+    state: dict[str, Any] = kube.proxy(f"{NAME}-collector:9900", "/v1/state")
+    return state
+
+
+def ended(kube: Kube, canaries: int) -> dict[str, Any]:
+    """Wait until so many canaries have ended; return the last one's record."""
+
+    def look() -> dict[str, Any] | None:
+        status = kube.status("modeldeployment", NAME)
+        over = status.get("canaries", 0) == canaries and "canary" not in status
+        return dict(status["history"][0]) if over else None
+
+    return until(f"canary {canaries} to end", look, 240)
+
+
+def test_the_first_version_serves_and_becomes_champion(
+    kube: Kube, system: Kube, trained: str, traffic: Traffic
+) -> None:
+    status = until("the alias", lambda: (s := kube.status("modeldeployment", NAME)).get("champion") and s)
+    assert status["stable"]["modelVersion"] == trained == status["champion"]
+    model = system.proxy("perennial-mlflow:5000", f"/api/2.0/mlflow/registered-models/get?name={parcels.MODEL}")
+    aliases = {alias["alias"]: alias["version"] for alias in model["registered_model"]["aliases"]}
+    assert aliases == {"champion": trained}
+    assert set(traffic.counts()) == {"200"}
+    joined = until("joined labels", lambda: collector(kube)["labels"]["joined"])
+    assert joined > 0
+
+
+@pytest.mark.usefixtures("until_healthy")
+def test_a_bad_candidate_is_braked_without_an_operator_and_then_rolled_back(
+    kube: Kube, system: Kube, images: dict[str, str], trained: str, traffic: Traffic
+) -> None:
+    kube.apply(parcels.model_deployment(NAME, server=parcels.flaky_server(images["flights"])))
+    until(
+        "the candidate's first step",
+        lambda: kube.status("modeldeployment", NAME)["canary"]["step"] == 1,
+        120,
+    )
+    system("scale", "deployment", "perennial", "--replicas=0")
+    try:
+        state = until("the brake", lambda: (s := collector(kube)).get("brake") and s, 120)
+        until("weight 0 to be live", lambda: collector(kube)["weights"]["verified"]["b"] == 0, 10)
+        assert state["weights"]["desired"] == {"a": 1000, "b": 0}
+        assert "canary" in kube.status("modeldeployment", NAME), "nobody is there to record it yet"
+    finally:
+        system("scale", "deployment", "perennial", "--replicas=2")
+    record = ended(kube, 1)
+    assert (record["decision"], record["reason"]) == ("RolledBack", "Harmful")
+    verdict = state["brake"]["verdict"]
+    assert 0 < verdict["candidate"]["total"] <= 1000
+    assert verdict["logEHarm"] >= verdict["logThresholdHarm"]
+    assert f"{verdict['candidate']['total']} requests" in record["message"]
+    assert "e-value" in record["message"]
+    status = kube.status("modeldeployment", NAME)
+    assert status["stable"]["modelVersion"] == trained
+    assert kube.wait_condition("modeldeployment", NAME, "Stalled", "True", "RolledBack")["message"].endswith(
+        "another one."
+    )
+    told = [event for event in kube.events(NAME) if event["reason"] == "RolledBack"]
+    assert len(told) == 1
+    until("the loser's pods to go", lambda: "previous" not in kube.status("modeldeployment", NAME), 120)
+
+
+def test_a_good_candidate_is_promoted_through_every_step_while_things_die(
+    kube: Kube, system: Kube, traffic: Traffic
+) -> None:
+    better = {"replicas": 1, "env": [{"name": "COLOUR", "value": "green"}], "resources": {"requests": {"cpu": "50m"}}}
+    kube.apply(parcels.model_deployment(NAME, server=better))
+    until("the first step", lambda: kube.status("modeldeployment", NAME)["canary"]["step"] >= 1, 120)
+    kube(
+        "delete",
+        "pod",
+        "--selector",
+        f"app.kubernetes.io/component=collector,perennial.dev/name={NAME}",
+        "--grace-period=0",
+        "--force",
+    )
+    system("delete", "pod", "--selector", "app.kubernetes.io/component=operator", "--grace-period=0", "--force")
+    record = ended(kube, 2)
+    assert record["decision"] == "Promoted"
+    steps = [
+        event["note"]
+        for event in kube.events(NAME)
+        if event["reason"] == "CanaryStep" and event["note"].startswith("Step 2")
+    ]
+    assert len(steps) == 1, "each step is taken once, whoever is killed"
+    status = kube.status("modeldeployment", NAME)
+    assert status["stable"]["slot"] == "b"
+    until(
+        "all traffic on the promoted version", lambda: collector(kube)["weights"]["verified"] == {"a": 0, "b": 1000}, 30
+    )
+    assert set(traffic.counts()) <= {"200", "500"}, "500s are the flaky server's; no request was lost"
+    assert kube.status("modeldeployment", NAME)["canaries"] == 2
+
+
+def test_decay_is_seen_on_matured_cohorts_and_cured_by_itself(
+    kube: Kube, system: Kube, images: dict[str, str], trained: str, traffic: Traffic
+) -> None:
+    better = {"replicas": 1, "env": [{"name": "COLOUR", "value": "green"}], "resources": {"requests": {"cpu": "50m"}}}
+    errors = {"name": "errors", "errorRate": {"max": "0.02", "maxRatio": "1.5"}}
+    missed = {"name": "missed", "outcome": {"metric": "falseNegativeRate", "max": "0.4", "minSamples": 50}}
+    template = parcels.training_spec(
+        images["flights"], gate={"metrics": [{"name": "errorRate", "maxRegression": "0.02"}]}, seed=1
+    )
+    kube.apply(
+        parcels.model_deployment(
+            NAME,
+            server=better,
+            slos=[errors, missed],
+            monitoring={"cohortSeconds": 5, "maturity": {"maxLabelDelaySeconds": 5, "minCoverage": "0.9"}},
+            retraining={
+                "template": template,
+                "triggers": [{"slo": "missed"}],
+                "guardrails": {"cooldownSeconds": 3600, "maxPerDay": 2},
+            },
+        )
+    )
+    kube.wait_condition("modeldeployment", NAME, "SLOsMet", "True")
+    traffic.turn_wrong()
+    kube.wait_condition("modeldeployment", NAME, "SLOsMet", "False", "SLOBroken")
+    retraining = until("the retraining", lambda: kube.status("modeldeployment", NAME)["retraining"])
+    assert retraining["decisions"][-1]["decision"] == "Started"
+    record = ended(kube, 3)
+    assert record["decision"] == "Promoted"
+    status = until(
+        "the alias",
+        lambda: (s := kube.status("modeldeployment", NAME))["champion"] == s["stable"]["modelVersion"] and s,
+    )
+    assert int(status["stable"]["modelVersion"]) > int(trained)
+    refused = until(
+        "the cooldown's refusal",
+        lambda: next(
+            (d for d in kube.status("modeldeployment", NAME)["retraining"]["decisions"] if d["decision"] == "Refused"),
+            None,
+        ),
+        120,
+    )
+    assert refused["reason"] == "Cooldown"
+    assert len(kube.list("trainingruns", "perennial.dev/name=" + NAME)) == 1
+
+
+def test_a_steady_cluster_is_left_alone(kube: Kube, system: Kube, traffic: Traffic, audit: Any) -> None:
+    traffic.stop()
+    kube("patch", "modeldeployment", NAME, "--type=merge", "--patch", '{"spec":{"suspend":true}}')
+    until("the status to settle", lambda: collector(kube)["revision"] == collector(kube)["revision"], 10)
+    assert audit.quiet_writes(seconds=60) == []
+
+
+def test_every_pod_of_the_operators_is_restricted(kube: Kube, traffic: Traffic) -> None:
+    enforced = kube.get("namespace", kube.namespace)["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+    assert enforced == "restricted"
+    pods = kube.list("pods", "app.kubernetes.io/managed-by=perennial")
+    assert {pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in pods} >= {
+        "server",
+        "router",
+        "collector",
+        "training",
+    }
+    assert all(pod["spec"]["automountServiceAccountToken"] is False for pod in pods)
