@@ -1,0 +1,147 @@
+"""The server's HTTP interface. Errors are `{"error": "one sentence"}`: 400 for bad rows, 500 if the model failed."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from json import dumps
+from time import perf_counter
+
+from aiohttp import web
+
+from perennial.server.columns import BadRowsError, Signature
+from perennial.server.metrics import Metrics
+from perennial.server.model import ModelError, Scores
+from perennial.server.protocols import (
+    Rows,
+    inference_answer,
+    invocation_answer,
+    read_inference,
+    read_invocation,
+    tensor_type,
+)
+from perennial.server.service import NotReadyError, Phase, Service
+
+MOST_BYTES = 16 * 1024 * 1024
+PREDICTION_ID = "x-perennial-prediction-id"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = logging.getLogger("perennial.server")
+
+
+def application(service: Service) -> web.Application:
+    """Return the web application of a service."""
+    api = _Api(service)
+    app = web.Application(client_max_size=MOST_BYTES, middlewares=[api.errors])
+    model = "/v2/models/{model}"
+    app.add_routes(
+        [
+            web.post("/invocations", api.invoke),
+            web.get("/ping", api.ready),
+            web.get("/v2", api.about_server),
+            web.get("/v2/health/live", api.live),
+            web.get("/v2/health/ready", api.ready),
+            web.get("/metrics", api.metrics),
+        ]
+    )
+    for path in (model, model + "/versions/{version}"):
+        app.add_routes(
+            [
+                web.post(path + "/infer", api.infer),
+                web.get(path, api.about_model),
+                web.get(path + "/ready", api.ready),
+            ]
+        )
+    return app
+
+
+class _Api:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._metrics = Metrics(service)
+        self._failed = False
+
+    async def invoke(self, request: web.Request) -> web.Response:
+        rows = read_invocation(await request.read(), self._signature())
+        name, scores = await self._predict(request, rows, "invocations")
+        return self._answer(invocation_answer(scores), name)
+
+    async def infer(self, request: web.Request) -> web.Response:
+        self._check_name(request)
+        rows = read_inference(await request.read(), self._signature())
+        name, scores = await self._predict(request, rows, "oip")
+        identity = self._service.identity
+        return self._answer(inference_answer(scores, identity.model, identity.model_version, name), name)
+
+    async def live(self, _: web.Request) -> web.Response:
+        return web.json_response({"live": True})
+
+    async def ready(self, request: web.Request) -> web.Response:
+        if "model" in request.match_info:
+            self._check_name(request)
+        ready = self._service.phase is Phase.READY
+        return web.json_response({"ready": ready, "phase": self._service.phase.value}, status=200 if ready else 503)
+
+    async def about_server(self, _: web.Request) -> web.Response:
+        return web.json_response({"name": "perennial", "version": "v1alpha1", "extensions": []})
+
+    async def about_model(self, request: web.Request) -> web.Response:
+        self._check_name(request)
+        signature = self._signature()
+        inputs = [] if signature is None else signature.columns
+        return web.json_response(
+            {
+                "name": self._service.identity.model,
+                "versions": [self._service.identity.model_version],
+                "platform": "mlflow_pyfunc",
+                "inputs": [{"name": c.name, "datatype": tensor_type(c.type), "shape": [-1]} for c in inputs],
+                "outputs": [{"name": "score", "datatype": "FP64", "shape": [-1]}],
+            }
+        )
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=self._metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
+
+    @web.middleware
+    async def errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Turn what went wrong into a status and one sentence."""
+        try:
+            response = await handler(request)
+        except BadRowsError as error:
+            response = web.json_response({"error": str(error)}, status=400)
+        except NotReadyError as error:
+            response = web.json_response({"error": str(error)}, status=503)
+        except ModelError as error:
+            # The first failure with its trace; the thousand that may follow with a line each.
+            log.error("prediction failed", extra={"error": str(error)}, exc_info=not self._failed)  # noqa: TRY400
+            self._failed = True
+            response = web.json_response({"error": str(error)}, status=500)
+        except web.HTTPRequestEntityTooLarge:
+            message = f"the body: must have at most {MOST_BYTES:,} bytes"
+            response = web.json_response({"error": message}, status=413)
+        if request.method == "POST":
+            self._metrics.answered(response.status)
+            if PREDICTION_ID in request.headers:
+                response.headers.setdefault(PREDICTION_ID, request.headers[PREDICTION_ID])
+        if self._service.phase is Phase.DRAINING:
+            response.force_close()
+        return response
+
+    async def _predict(self, request: web.Request, rows: Rows, protocol: str) -> tuple[str, Scores]:
+        begun = perf_counter()
+        result = await self._service.predict(rows, request.headers.get(PREDICTION_ID))
+        self._metrics.predicted(protocol, perf_counter() - begun)
+        return result
+
+    def _answer(self, body: dict[str, object], name: str) -> web.Response:
+        return web.json_response(body, headers={PREDICTION_ID: name})
+
+    def _signature(self) -> Signature | None:
+        return None if self._service.model is None else self._service.model.signature
+
+    def _check_name(self, request: web.Request) -> None:
+        identity, wanted = self._service.identity, request.match_info
+        if wanted["model"] != identity.model or wanted.get("version", identity.model_version) != identity.model_version:
+            known = f"model {identity.model}, version {identity.model_version}"
+            raise web.HTTPNotFound(text=dumps({"error": f"this server has {known}"}), content_type="application/json")

@@ -1,0 +1,108 @@
+"""Predictions on their way to the collector: in the background, in batches, and never in a prediction's way."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import islice
+from typing import NamedTuple
+
+import aiohttp
+
+MOST_WAITING = 50_000
+BATCH = 2_000
+PERIOD_SECONDS = 0.5
+LAST_SECONDS = 5.0
+"""How long the last report may take when the server ends."""
+
+log = logging.getLogger("perennial.server")
+
+
+class Reported(NamedTuple):
+    """One prediction: its id, when it was made (seconds since the epoch), and the score."""
+
+    id: str
+    time: float
+    score: float
+
+
+class Reporter:
+    """A bounded queue to one collector. What does not fit is dropped and counted; what was refused is dropped too."""
+
+    def __init__(self, collector: str, version: str, model_version: str) -> None:
+        self._url = f"{collector.rstrip('/')}/v1/predictions"
+        self._names = {"version": version, "modelVersion": model_version}
+        self._waiting: deque[Reported] = deque()
+        self._full = asyncio.Event()
+        self._ending = False
+        self.reported = 0
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, predictions: Iterable[Reported]) -> None:
+        """Queue predictions; never waits."""
+        for prediction in predictions:
+            if len(self._waiting) >= MOST_WAITING:
+                self.dropped += 1
+            else:
+                self._waiting.append(prediction)
+        if len(self._waiting) >= BATCH:
+            self._full.set()
+
+    def end(self) -> None:
+        """Let `run` send what is left, and return."""
+        self._ending = True
+        self._full.set()
+
+    async def run(self) -> None:
+        """Send batches until `end`; then what is left, for a few seconds at most."""
+        timeout = aiohttp.ClientTimeout(total=5)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            pause = PERIOD_SECONDS
+            while not self._ending:
+                sent = await self._send_all(session)
+                pause = PERIOD_SECONDS if sent else min(pause * 2, 10.0)
+                await self._pause(pause)
+            try:
+                await asyncio.wait_for(self._send_all(session), LAST_SECONDS)
+            except TimeoutError:
+                log.warning("predictions unreported", extra={"predictions": len(self._waiting)})
+
+    async def _pause(self, seconds: float) -> None:
+        if seconds > PERIOD_SECONDS and not self._ending:
+            # The collector is away: a full queue is no reason to hurry.
+            self._full.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._full.wait(), seconds)
+        self._full.clear()
+
+    async def _send_all(self, session: aiohttp.ClientSession) -> bool:
+        """Send batch after batch; return False if the collector did not take one."""
+        while self._waiting:
+            batch = list(islice(self._waiting, BATCH))
+            items = [
+                {"id": p.id, "time": datetime.fromtimestamp(p.time, UTC).isoformat(), "score": p.score} for p in batch
+            ]
+            try:
+                async with session.post(self._url, json={**self._names, "predictions": items}) as response:
+                    status = response.status
+                    await response.read()
+            except (aiohttp.ClientError, TimeoutError):
+                return False
+            if status >= 500:  # noqa: PLR2004 - the collector's trouble: try again
+                return False
+            self._forget(batch, taken=status < 400)  # noqa: PLR2004 - refused for good: trying again would not help
+        return True
+
+    def _forget(self, batch: list[Reported], *, taken: bool) -> None:
+        for _ in batch:
+            self._waiting.popleft()
+        if taken:
+            self.reported += len(batch)
+        else:
+            self.dropped += len(batch)
+            log.warning("report refused", extra={"predictions": len(batch)})
