@@ -170,6 +170,18 @@ Image = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
 class Resources(Part):
     """What a container asks for and may use at most, as in a Pod."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                (
+                    "!has(self.requests) || !has(self.limits) || self.requests.all(k, !(k in self.limits) || "
+                    "quantity(string(self.requests[k])).compareTo(quantity(string(self.limits[k]))) <= 0)"
+                ),
+                "requests must not exceed limits",
+            )
+        )
+    )
+
     requests: Annotated[
         dict[str, Quantity], Field(max_length=16, description="What it asks for, by resource (cpu, memory, …).")
     ] = {}

@@ -36,6 +36,8 @@ class Kind:
     columns: tuple[Column, ...]
     immutable_spec: str | None = None
     """The sentence that refuses any change of spec; None: spec may change."""
+    services: bool = False
+    """Whether Services are named after it, whose names begin with a letter (RFC 1035)."""
 
 
 def _condition(kind: str, field: str = "status") -> str:
@@ -93,6 +95,7 @@ KINDS = (
         plural="modeldeployments",
         short="mdep",
         description='Serving, canary, monitoring and retraining: "is it still right, and if not, what do we do?"',
+        services=True,
         spec=ModelDeploymentSpec,
         status=ModelDeploymentStatus,
         columns=(
@@ -136,16 +139,7 @@ def definition(kind: Kind) -> dict[str, Any]:
             "spec": spec,
             "status": structural(kind.status),
         },
-        "x-kubernetes-validations": [
-            {
-                "rule": (
-                    "size(self.metadata.name) <= 46 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')"
-                ),
-                "message": (
-                    "metadata.name must have at most 46 letters, digits or '-': the names of children are made from it"
-                ),
-            }
-        ],
+        "x-kubernetes-validations": _name_rules(kind),
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -183,3 +177,18 @@ def definition(kind: Kind) -> dict[str, Any]:
             ],
         },
     }
+
+
+def _name_rules(kind: Kind) -> list[dict[str, str]]:
+    rules = [
+        {
+            "rule": "size(self.metadata.name) <= 46 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+            "message": (
+                "metadata.name must have at most 46 letters, digits or '-': the names of children are made from it"
+            ),
+        }
+    ]
+    if kind.services:
+        letter = "metadata.name must begin with a letter: Services are named after it"
+        rules.append({"rule": "self.metadata.name.matches('^[a-z]')", "message": letter})
+    return rules

@@ -27,7 +27,7 @@ def _inline(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str
         return {
             "x-kubernetes-int-or-string": True,
             "anyOf": [{"type": "integer"}, {"type": "string"}],
-            **{key: out[key] for key in ("description", "pattern", "default") if out.get(key) is not None},
+            **{key: out[key] for key in ("description", "pattern", "maxLength", "default") if out.get(key) is not None},
         }
     if "const" in out:
         out["enum"] = [out.pop("const")]
