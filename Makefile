@@ -7,12 +7,15 @@
 # REGISTRY=HOST/PATH           where CLUSTER=current pulls images from
 # PYTHON=python3               the interpreter of the virtual environment
 
-SHELL := /bin/bash -o pipefail
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 
+# Looked up before the virtual environment comes first on PATH: it can't be made anew by itself.
 PYTHON ?= python3
+override PYTHON := $(shell command -v $(PYTHON) || echo $(PYTHON))
 VENV := .venv
 CLUSTER_NAME ?= perennial
 TESTS ?= tests
@@ -36,7 +39,7 @@ setup:  ## make the virtual environment from the locks, with kubectl and helm in
 check: setup  ## lint, types, layers, freshness of generated files
 	ruff check .
 	ruff format --check .
-	mypy
+	MYPYPATH=.:operator mypy -p perennial -p cluster -p images
 	lint-imports
 	python -m perennial.schema --check
 
