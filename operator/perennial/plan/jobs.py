@@ -32,6 +32,9 @@ class JobPhase(Enum):
     FAILED = auto()
 
 
+ENDED = frozenset({JobPhase.COMPLETE, JobPhase.FAILED})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOutcome:
     """A Job's phase, why it waits or failed, and what its last container said."""
@@ -50,7 +53,7 @@ class JobOutcome:
 
         After a deadline there is nothing to wait for: the Job has deleted its pod.
         """
-        silent = self.phase in {JobPhase.COMPLETE, JobPhase.FAILED} and self.exit_code is None
+        silent = self.phase in ENDED and self.exit_code is None
         expected = self.reason != "DeadlineExceeded" and self.ended is not None and now - self.ended < LAST_WORDS
         return silent and expected
 

@@ -104,6 +104,11 @@ class PlanSettings:
     image_pull_policy: str = "IfNotPresent"
 
 
+def name_of(seen: Manifest) -> str:
+    """Return an object's name."""
+    return str(seen["metadata"]["name"])
+
+
 def owner_of(seen: Manifest) -> Owner:
     """Return the owner that a custom resource is to its children."""
     metadata = seen["metadata"]

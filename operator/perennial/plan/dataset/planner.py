@@ -10,8 +10,8 @@ from perennial.plan.actions import Apply, Delete, Emit, Plan
 from perennial.plan.conditions import Mark, condition, mark, progress, repeat, settle
 from perennial.plan.dataset.observe import DatasetSeen
 from perennial.plan.dataset.resources import desired_check, desired_snapshots
-from perennial.plan.jobs import JobOutcome, JobPhase, job_outcome
-from perennial.plan.observed import delete_of
+from perennial.plan.jobs import ENDED, JobOutcome, JobPhase, job_outcome
+from perennial.plan.observed import delete_of, name_of
 
 RETRY_SECONDS = 60
 """How long after a source could not be read it is tried again, at the latest."""
@@ -28,15 +28,16 @@ def plan(seen: DatasetSeen, now: datetime) -> Plan:
     In this order:
 
     1. The snapshot volume is there.
-    2. A check of an older spec, or one already recorded, is deleted.
+    2. A check of an older spec, or one already recorded, is deleted; no other begins while it still runs.
     3. Nothing is due, or the Dataset is suspended: say so, wait.
     4. A check is due and has no Job: start it. It waits or runs: say so. A Job that exists is never changed: its pods
        can't be, and another operator's version may have made it.
     5. It ended: record what it found, and only then delete it.
     """
-    stale = tuple(delete_of(job) for job in seen.jobs if job["metadata"]["name"] != seen.check_name)
+    others = sorted((job for job in seen.jobs if name_of(job) != seen.check_name), key=name_of)
+    stale = tuple(delete_of(job) for job in others)
     volume = Apply(manifest=desired_snapshots(seen))
-    job = next((job for job in seen.jobs if job["metadata"]["name"] == seen.check_name), None)
+    job = next((job for job in seen.jobs if name_of(job) == seen.check_name), None)
     due = _due_in(seen, now)
     if job is None and (seen.spec.suspend or due is None or due > 0):
         return Plan(
@@ -47,7 +48,8 @@ def plan(seen: DatasetSeen, now: datetime) -> Plan:
         )
     outcome = job_outcome(job, seen.pods)
     if outcome.phase in {JobPhase.ABSENT, JobPhase.WAITING, JobPhase.RUNNING}:
-        start = (Apply(manifest=desired_check(seen)),) if job is None else ()
+        free = job is None and all(job_outcome(other, seen.pods).phase in ENDED for other in others)
+        start = (Apply(manifest=desired_check(seen)),) if free else ()
         return Plan(
             applies=(volume, *start),
             status=_status(seen, now, seen.status, _checking_marks(seen, outcome)),

@@ -24,6 +24,7 @@ from perennial.api.model_deployment import (
 from perennial.api.wire import Brake, Role, Slot, SloVerdict, State, Verdict
 from perennial.plan.actions import Emit
 from perennial.plan.children import hashed
+from perennial.plan.jobs import sentence
 from perennial.plan.model_deployment.observe import ModelDeploymentSeen
 from perennial.plan.model_deployment.policy import policy
 from perennial.plan.model_deployment.rollout import ready_addresses, rollout
@@ -58,7 +59,8 @@ def first(seen: ModelDeploymentSeen, want: Wanted, now: datetime) -> Turn | None
             version=want.version, model_version=want.model_version, slot="a", digest=want.digest, server=want.server
         )
         return Turn(status=seen.status.model_copy(update={"stable": fresh}))
-    if stable.since is None and rollout(seen.slots.get(stable.slot), seen.pods, version=stable.version).ready:
+    ready = rollout(seen.slots.get(stable.slot), seen.pods, version=stable.version).ready
+    if stable.since is None and ready and routed(seen, stable):
         message = (
             f"Model version {stable.model_version} answers; it is the first, so there was nothing to compare it with."
         )
@@ -218,8 +220,9 @@ def _other(slot: Slot) -> Slot:
 def _passes(seen: ModelDeploymentSeen, canary: Canary, state: State, now: datetime) -> bool:
     promised = {slo.name for slo in seen.spec.slos if slo.role is Role.CRITICAL and slo.error_rate is not None}
     passed = {item.slo for item in state.verdicts if item.verdict is Verdict.PASS}
+    unsure = {item.slo for item in state.verdicts if item.verdict is not Verdict.PASS}
     lasted = canary.step_started_time + timedelta(seconds=_current(seen, canary).min_seconds)
-    return bool(promised) and promised <= passed and _in_force(canary, state) and now >= lasted
+    return bool(promised) and promised <= passed - unsure and _in_force(canary, state) and now >= lasted
 
 
 def _in_force(canary: Canary, state: State) -> bool:
@@ -339,7 +342,7 @@ def _evidence(brake: Brake) -> str:
     return (
         f"SLO {verdict.slo} failed after {verdict.candidate.total} requests on the candidate, "
         f"{verdict.candidate.bad} of them bad (stable: {verdict.stable.bad} of {verdict.stable.total}), {e_value}. "
-        f"{verdict.message}. The collector set its weight to 0 at {brake.time:%H:%M:%S} UTC."
+        f"{sentence(verdict.message)} The collector set its weight to 0 at {brake.time:%H:%M:%S} UTC."
     )
 
 

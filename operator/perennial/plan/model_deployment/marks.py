@@ -56,7 +56,9 @@ def _ready(status: ModelDeploymentStatus, available: Mark, want: Wanted | Waitin
     if available.status != "True" or status.stable is None:
         return mark("Ready", False, available.reason, available.message)
     if status.stable.since is None:
-        return mark("Ready", False, "Starting", "The first version is being started.")
+        if available.reason != "Serving":
+            return mark("Ready", False, available.reason, available.message)
+        return mark("Ready", False, "Routing", "The routers are learning the addresses of the first version's pods.")
     if isinstance(want, Waiting):
         return mark(
             "Ready", True, want.reason, f"Model version {status.stable.model_version} goes on answering. {want.message}"

@@ -8,6 +8,7 @@ from perennial.api.training_run import TerminalState
 from perennial.api.wire import MonitorVerdict, Verdict
 from perennial.plan.actions import Emit
 from perennial.plan.children import hashed
+from perennial.plan.jobs import sentence
 from perennial.plan.model_deployment.canary import heard
 from perennial.plan.model_deployment.observe import ModelDeploymentSeen
 from perennial.plan.model_deployment.wanted import Wanted
@@ -112,7 +113,7 @@ def _start(
 ) -> Turn:
     number = known.started + 1
     name = f"{seen.owner.name[:36].rstrip('-')}-{hashed(seen.owner.uid, trigger, number, length=8)}"
-    message = f"{verdict.message} TrainingRun {name} is started on the newest data."
+    message = f"{sentence(verdict.message)} TrainingRun {name} is started on the newest data."
     decision = RetrainingDecision(
         time=now, trigger=trigger, decision="Started", reason="SLOBroken", message=message[:1024], run=name
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from perennial.plan.actions import Manifest
 from perennial.plan.jobs import WAITING_REASONS
+from perennial.plan.observed import name_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,7 @@ def rollout(deployment: Manifest | None, pods: Sequence[Manifest], *, version: s
 
     Args:
         deployment: as observed, or None.
-        pods: its ModelDeployment's pods; those of other Deployments are passed over.
+        pods: its ModelDeployment's pods, in any order; those of other Deployments are passed over.
         version: the version that the pods must be of; None for those that have none.
     """
     if deployment is None:
@@ -49,7 +50,7 @@ def rollout(deployment: Manifest | None, pods: Sequence[Manifest], *, version: s
 def _trouble(deployment: Manifest, pods: Sequence[Manifest], version: str | None) -> tuple[str, str] | None:
     """What a pod of the Deployment waits for or died of, if it says."""
     wanted = deployment["spec"]["selector"]["matchLabels"].items()
-    for pod in pods:
+    for pod in sorted(pods, key=name_of):
         labels = pod["metadata"].get("labels", {})
         if not wanted <= labels.items() or (version is not None and labels.get("perennial.dev/version") != version):
             continue
