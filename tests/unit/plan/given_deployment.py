@@ -36,6 +36,7 @@ from perennial.plan.model_deployment.policy import policy
 from perennial.plan.observed import Fact
 
 NAME = "delay"
+ADDRESSES: Mapping[Slot, tuple[str, str]] = {"a": ("10.0.0.1", "10.0.0.2"), "b": ("10.0.1.1", "10.0.1.2")}
 TEMPLATE: Mapping[str, Any] = {
     "datasetRef": {"name": "flights"},
     "model": {"name": "flight-delay"},
@@ -118,7 +119,7 @@ def workload(
 ) -> Manifest:
     """Return a Deployment of the ModelDeployment's: a slot's (with its version), the router's or the collector's."""
     match = {"perennial.dev/kind": "ModelDeployment", "perennial.dev/name": NAME, "part": suffix}
-    labels = match | ({"perennial.dev/version": version} if version else {})
+    labels = match | ({"perennial.dev/slot": suffix, "perennial.dev/version": version} if version else {})
     return child_of(
         owner,
         "apps/v1",
@@ -138,11 +139,21 @@ def pod_of(work: Manifest, **how: Any) -> Manifest:
     return pod(work, labels=work["spec"]["template"]["metadata"]["labels"], **how)
 
 
+def ready_pods(work: Manifest) -> list[Manifest]:
+    """Return the two pods of a slot that take requests."""
+    slot = work["metadata"]["name"][-1]
+    pods = [pod_of(work, name=f"{NAME}-{slot}-{number}") for number in (1, 2)]
+    for made, address in zip(pods, ADDRESSES[slot], strict=True):
+        made["status"] |= {"podIP": address, "conditions": [{"type": "Ready", "status": "True"}]}
+    return pods
+
+
 def collector(
     subject: Manifest,
     verdicts: Mapping[str, Verdict] | None = None,
     *,
     weights: Mapping[Slot, int] | None = None,
+    members: Mapping[Slot, tuple[str, ...]] | None = ADDRESSES,
     brake: Brake | None = None,
     monitoring: Sequence[MonitorVerdict] = (),
     behind: bool = False,
@@ -150,7 +161,8 @@ def collector(
 ) -> Fact[State]:
     """Return what the collector says: of the policy that status records (unless it is behind), with these verdicts.
 
-    `weights` are those that every router has confirmed, in thousandths; absent: not all have confirmed any.
+    `weights` are those that every router has confirmed, in thousandths; absent: not all have confirmed any. `members`
+    are the pods that every router knows of; None: they disagree.
     """
     spec = ModelDeploymentSpec.model_validate(subject["spec"])
     told = policy(spec, ModelDeploymentStatus.model_validate(subject.get("status", {})))
@@ -160,6 +172,7 @@ def collector(
         policy_revision="an older one" if behind or told is None else told.revision,
         time=NOW,
         weights=Weights(desired={"a": 900, "b": 100}, verified=dict(weights) if weights is not None else None),
+        members=dict(members) if members is not None else None,
         brake=brake,
         verdicts=tuple(slo_verdict(name, verdict, roles[name]) for name, verdict in (verdicts or {}).items()),
         monitoring=tuple(monitoring),
@@ -235,6 +248,7 @@ def running(
     return given(
         subject,
         *slots,
+        *(pod for work in slots if work["status"]["readyReplicas"] for pod in ready_pods(work)),
         *around,
         *others,
         registry=registry({"champion": "3"}, versions=["3", "4", "5"]),

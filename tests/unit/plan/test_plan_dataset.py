@@ -106,9 +106,15 @@ FREE, SUSPENDED = {"Stalled": "False Free"}, {"Stalled": "True Suspended"}
         ),
         pytest.param(
             given(dataset(generation=2), job(dataset(), FIRST)),
+            [VOLUME, f"delete Job {FIRST}"],
+            UNKNOWN | CHECKING | FREE,
+            id="a check of an older spec runs: delete it, and begin no other meanwhile",
+        ),
+        pytest.param(
+            given(dataset(generation=2), job(dataset(), FIRST, ended="Complete")),
             [VOLUME, f"apply Job {check_name(generation=2)}", f"delete Job {FIRST}"],
             UNKNOWN | CHECKING | FREE,
-            id="a check of an older spec: delete it",
+            id="a check of an older spec has ended: delete it",
         ),
         pytest.param(
             given(NEVER_CHECKED, job(NEVER_CHECKED, FIRST)),

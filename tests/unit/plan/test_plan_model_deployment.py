@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pytest
 from given import World, conditions, given, registry
 from given_deployment import (
+    ADDRESSES,
     AT_10,
     AT_50,
     DUE_TO_LEAVE,
@@ -142,6 +143,22 @@ NO_DATA, ERROR = Verdict.NO_DATA, Verdict.ERROR
             "3@a answers, 4@b on trial at step 1 with 10 %",
             ["CanaryStep"],
             id="ready at the last moment",
+        ),
+        *(
+            pytest.param(
+                running(PREPARING, **said),
+                "3@a answers, 4@b on trial at step 0 with 0 %",
+                [],
+                id=f"ready, but {why}: wait",
+            )
+            for said, why in (
+                ({"members": None}, "the routers do not agree on its pods"),
+                ({"members": {"a": ADDRESSES["a"], "b": ("10.0.1.1",)}}, "the routers know one of its pods"),
+                ({"members": {"a": ADDRESSES["a"], "b": (*ADDRESSES["b"], "10.0.1.9")}}, "a pod is another's"),
+                ({"members": {"a": ADDRESSES["a"]}}, "the routers know no pod of it"),
+                ({"behind": True}, "the routers were asked under an older policy"),
+                ({"error": "timeout"}, "the collector is silent"),
+            )
         ),
         pytest.param(
             running(PREPARING, spec=SUSPENDED),
