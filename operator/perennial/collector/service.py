@@ -90,9 +90,7 @@ class Collector:
             await self._judge(canary, count(self._baselines, seen, self._last_look))
             self._count(seen)
             self._last_canary, self._last_weight = canary, self._live_weight(canary)
-        # Only while a second version has a slot does it matter whom the routers mean.
-        several = self.policy is not None and len(self.policy.arms) > 1
-        self._members = await self.routers.members() if several else None
+        self._members = await self.routers.members()
         if self._stale_cohorts:
             await self._refresh_cohorts()
         if time() - self._pruned_time >= PRUNE_SECONDS:
