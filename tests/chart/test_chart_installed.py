@@ -35,8 +35,11 @@ ALLOWED = [
     *((verb, "perennial.dev/trainingruns") for verb in ("create", "patch")),
     *((verb, "batch/jobs") for verb in ("list", "watch", "create", "patch", "delete")),
     *((verb, "apps/deployments") for verb in ("list", "watch", "create", "patch", "delete")),
-    *((verb, kind) for kind in ("services", "configmaps") for verb in ("list", "watch", "create", "patch", "delete")),
-    *((verb, "persistentvolumeclaims") for verb in ("list", "watch", "create", "patch")),
+    *(
+        (verb, kind)
+        for kind in ("services", "configmaps", "persistentvolumeclaims")
+        for verb in ("list", "watch", "create", "patch")
+    ),
     *((verb, "pods") for verb in ("get", "list", "watch")),
     *((verb, "events.k8s.io/events") for verb in ("create", "patch")),
 ]
@@ -45,7 +48,7 @@ DENIED = [
     *((verb, "pods") for verb in ("create", "patch", "delete")),
     ("create", "pods:exec"),
     ("get", "pods:log"),
-    ("delete", "persistentvolumeclaims"),
+    *(("delete", kind) for kind in ("persistentvolumeclaims", "services", "configmaps")),
     ("patch", "perennial.dev/datasets"),
     ("patch", "perennial.dev/modeldeployments"),
     ("delete", "perennial.dev/trainingruns"),

@@ -103,6 +103,8 @@ def answer_lines(answer: Answer, style: Style) -> Iterator[str]:
         yield f"{lead}{icon} {because}{title}: {style.plain(link.reason)}"
         if link.message:
             yield f"{'   ' * depth}  {style.plain(link.message)}"
+    if answer.trial:
+        yield f"{style.icon(State.WAITING)} on trial: {style.plain(answer.trial)}"
     if answer.advice:
         yield ""
         yield f"{style.paint('What to do:', '1')} {style.plain(answer.advice)}"

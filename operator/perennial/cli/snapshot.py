@@ -96,6 +96,20 @@ def state(obj: Object) -> State:
     return State.WAITING if moving is not None and moving.status == "True" and not stuck else State.BAD
 
 
+def trouble(obj: Object) -> Condition:
+    """Return the condition that says most: the summary unless it is True, what is in the way, broken promises."""
+    said = summary(obj)
+    if said.status != "True":
+        fetched = condition(obj, "Fetched")
+        behind = said.reason == "NoVersion" and fetched is not None and fetched.status != "True"
+        return fetched if behind and fetched is not None else said
+    for type_, bad in (("Stalled", "True"), ("SLOsMet", "False")):
+        found = condition(obj, type_)
+        if found is not None and found.status == bad:
+            return found
+    return said
+
+
 def kind_of(text: str) -> str:
     """Return the kind that somebody means by `mdep`, `modeldeployments.perennial.dev` and so on.
 

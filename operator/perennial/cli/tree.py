@@ -17,6 +17,7 @@ from perennial.cli.snapshot import (
     state,
     status,
     summary,
+    trouble,
 )
 
 VERDICTS = {"Pass": State.OK, "Fail": State.BAD, "Undecided": State.WAITING, "NoData": State.WAITING}
@@ -160,7 +161,7 @@ def _deployment(snapshot: Snapshot, deployment: Object) -> Node:
         children.append(retraining)
     text = f"model {deployment['spec']['model']['name']}"
     promises = condition(deployment, "SLOsMet")
-    if promises is not None and promises.reason != "NoOutcomeSLO":
+    if promises is not None and told.get("stable") and promises.reason != "NoOutcomeSLO":
         words = {"True": "promises kept", "False": "promise broken"}
         text += f" · {words.get(promises.status, 'promises not judged yet')}"
     return _node(deployment, text, children=tuple(children))
@@ -241,17 +242,9 @@ def _retraining(told: Mapping[str, Any]) -> Node | None:
 
 
 def _node(obj: Object, text: str, *, children: tuple[Node, ...]) -> Node:
-    said, state_ = summary(obj), state(obj)
+    state_, said = state(obj), summary(obj) if state(obj) is State.OK else trouble(obj)
     if state_ is not State.OK and said.message:
-        told = condition(obj, "Stalled") if said.status == "True" else None
-        why = (
-            told.message
-            if told is not None and told.status == "True"
-            else said.message
-            if said.status != "True"
-            else ""
-        )
-        text = f"{text} · {why}" if text and why else text or why
+        text = f"{text} · {said.message}" if text else said.message
     return Node(
         kind=obj["kind"],
         name=name(obj),
@@ -264,8 +257,13 @@ def _node(obj: Object, text: str, *, children: tuple[Node, ...]) -> Node:
 
 
 def _version(snapshot: Snapshot, deployment: Object, slot: Mapping[str, Any]) -> str:
+    """Say which version a slot has; where two slots have the same model, the hash tells the servers apart."""
+    told = status(deployment)
+    slots = [told[key]["modelVersion"] for key in ("stable", "canary", "previous") if told.get(key)]
+    text = f"model version {slot['modelVersion']}"
+    text += f" ({slot['version']})" if slots.count(slot["modelVersion"]) > 1 else ""
     origin = snapshot.origin(deployment, slot.get("modelVersion"))
-    return f"model version {slot['modelVersion']}" + (f" from {name(origin)}" if origin is not None else "")
+    return text + (f" from {name(origin)}" if origin is not None else "")
 
 
 def _judged(slo: Mapping[str, Any]) -> State:

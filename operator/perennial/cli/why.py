@@ -19,6 +19,7 @@ from perennial.cli.snapshot import (
     state,
     status,
     summary,
+    trouble,
 )
 
 ABOUT_DATA = {"DatasetNotReady", "DatasetNotFound", "NothingHeldOut", "NoEventTime", "WindowTooShort"}
@@ -53,6 +54,8 @@ class Answer:
     advice: str = ""
     look: str = ""
     """A command that shows more of the first cause."""
+    trial: str = ""
+    """What the canary says, if there is one: it is no trouble, and worth knowing."""
 
     def json_data(self) -> dict[str, Any]:
         """Return the answer as plain data, as `-o json` prints it."""
@@ -64,6 +67,7 @@ class Answer:
             "chain": [link.json_data() for link in self.chain],
             "advice": self.advice,
             "look": self.look,
+            "trial": self.trial,
         }
 
 
@@ -72,6 +76,7 @@ def why(snapshot: Snapshot, obj: Object) -> Answer:
     found = state(obj)
     chain = tuple(_links(snapshot, obj)) if found is not State.OK else (_link(obj, summary(obj)),)
     cause = chain[-1]
+    moving = condition(obj, "Progressing")
     done = found is State.OK
     return Answer(
         kind=obj["kind"],
@@ -81,46 +86,33 @@ def why(snapshot: Snapshot, obj: Object) -> Answer:
         chain=chain,
         advice="" if done else next((ADVICE[link.reason] for link in reversed(chain) if link.reason in ADVICE), ""),
         look="" if done else _look(cause, obj),
+        trial=moving.message if moving is not None and moving.status == "True" else "",
     )
 
 
 def _links(snapshot: Snapshot, obj: Object) -> Iterator[Link]:
-    trouble = _trouble(obj)
-    yield _link(obj, trouble)
+    found = trouble(obj)
+    yield _link(obj, found)
     match obj["kind"]:
         case "ModelDeployment":
-            yield from _below_deployment(snapshot, obj, trouble)
+            yield from _below_deployment(snapshot, obj, found)
         case "TrainingRun":
-            yield from _below_run(snapshot, obj, trouble)
+            yield from _below_run(snapshot, obj, found)
         case _:
-            yield from _below_dataset(snapshot, obj, trouble)
+            yield from _below_dataset(snapshot, obj, found)
 
 
-def _trouble(obj: Object) -> Condition:
-    """Return the condition that says most: the summary unless it is True, what is in the way, broken promises."""
-    said = summary(obj)
-    if said.status != "True":
-        fetched = condition(obj, "Fetched")
-        behind = said.reason == "NoVersion" and fetched is not None and fetched.status != "True"
-        return fetched if behind and fetched is not None else said
-    for type_, bad in (("Stalled", "True"), ("SLOsMet", "False")):
-        found = condition(obj, type_)
-        if found is not None and found.status == bad:
-            return found
-    return said
-
-
-def _below_deployment(snapshot: Snapshot, deployment: Object, trouble: Condition) -> Iterator[Link]:
-    if trouble.reason == "NoModelVersion":
+def _below_deployment(snapshot: Snapshot, deployment: Object, cause: Condition) -> Iterator[Link]:
+    if cause.reason == "NoModelVersion":
         runs = snapshot.runs_of_model(deployment)
         if runs:
             yield from _links(snapshot, runs[-1])
         return
-    if trouble.reason == "SLOBroken":
+    if cause.reason == "SLOBroken":
         yield from _below_broken_promise(snapshot, deployment)
-    elif trouble.reason == "RouterNotReady":
+    elif cause.reason == "RouterNotReady":
         yield from _pod(snapshot, deployment, "router")
-    elif trouble.reason in ABOUT_PODS:
+    elif cause.reason in ABOUT_PODS:
         yield from _pod(snapshot, deployment, "server")
 
 
@@ -136,8 +128,8 @@ def _below_broken_promise(snapshot: Snapshot, deployment: Object) -> Iterator[Li
         )
 
 
-def _below_run(snapshot: Snapshot, run: Object, trouble: Condition) -> Iterator[Link]:
-    if trouble.reason in ABOUT_DATA:
+def _below_run(snapshot: Snapshot, run: Object, cause: Condition) -> Iterator[Link]:
+    if cause.reason in ABOUT_DATA:
         dataset = snapshot.get(DATASET, namespace(run), run["spec"]["datasetRef"]["name"])
         if dataset is not None and state(dataset) is not State.OK:
             yield from _links(snapshot, dataset)
@@ -145,13 +137,13 @@ def _below_run(snapshot: Snapshot, run: Object, trouble: Condition) -> Iterator[
     component = {"train": "training", "evaluate": "evaluation"}
     for job in reversed(snapshot.jobs(run)):
         suffix = name(job).rsplit("-", 1)[-1]
-        if AT_WORK.get(trouble.reason, suffix) == suffix:
+        if AT_WORK.get(cause.reason, suffix) == suffix:
             yield from _job(snapshot, run, job, component.get(suffix, suffix))
             return
 
 
-def _below_dataset(snapshot: Snapshot, dataset: Object, trouble: Condition) -> Iterator[Link]:
-    if trouble.reason in {"SchemaViolated", "ExpectationFailed"}:
+def _below_dataset(snapshot: Snapshot, dataset: Object, cause: Condition) -> Iterator[Link]:
+    if cause.reason in {"SchemaViolated", "ExpectationFailed"}:
         return
     for job in reversed(snapshot.jobs(dataset)):
         yield from _job(snapshot, dataset, job, "dataset-check")
@@ -172,9 +164,9 @@ def _job(snapshot: Snapshot, owner: Object, job: Object, component: str) -> Iter
 def _pod(snapshot: Snapshot, owner: Object, component: str | None, *, fallback: Object | None = None) -> Iterator[Link]:
     pods = snapshot.pods(owner, component) or (snapshot.pods(fallback, component) if fallback is not None else ())
     for pod in reversed(pods):
-        trouble = _pod_trouble(pod)
-        if trouble is not None:
-            yield Link(kind="Pod", name=name(pod), reason=trouble.reason, message=trouble.message)
+        found = _pod_trouble(pod)
+        if found is not None:
+            yield Link(kind="Pod", name=name(pod), reason=found.reason, message=found.message)
             return
 
 

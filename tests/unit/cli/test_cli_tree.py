@@ -2,7 +2,7 @@
 
 import re
 
-from story import CANARY, STABLE, condition, deployment, on_trial, passed_run, ready_dataset, run
+from story import CANARY, STABLE, condition, dataset, deployment, on_trial, passed_run, ready_dataset, run
 
 from perennial.cli.rendering import Style, tree_lines
 from perennial.cli.snapshot import Snapshot, State
@@ -114,6 +114,19 @@ def test_what_the_operator_has_not_seen_is_not_ready() -> None:
     for obj in (fresh, never):
         node = nodes(obj)["ModelDeployment flight-delay"]
         assert (node.state, node.reason) == (State.WAITING, "NotSeen")
+
+
+def test_two_slots_with_one_model_are_told_apart_by_their_hash() -> None:
+    same = CANARY | {"modelVersion": STABLE["modelVersion"]}
+    found = nodes(deployment(condition("Ready", "True", "Serving"), stable=STABLE, canary=same))
+    assert found["Slot a"].text.startswith("model version 1 (abc) · ")
+    assert found["Slot b"].text.startswith("model version 1 (def) · ")
+
+
+def test_a_dataset_without_a_version_says_what_its_check_says() -> None:
+    missing = condition("Fetched", "False", "SourceUnreadable", "No such folder.")
+    node = nodes(dataset(condition("Ready", "False", "NoVersion"), missing))["Dataset flights"]
+    assert (node.state, node.reason, node.text) == (State.BAD, "SourceUnreadable", "No such folder.")
 
 
 def test_a_branch_keeps_what_is_above_and_below() -> None:

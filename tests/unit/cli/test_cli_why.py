@@ -29,6 +29,14 @@ def test_nothing_is_wrong() -> None:
     assert (answer.advice, answer.look) == ("", "")
 
 
+def test_what_a_canary_says_is_no_trouble_and_is_shown() -> None:
+    trying = on_trial()
+    trying["status"]["conditions"].append(condition("Progressing", "True", "CanaryStep", "Step 1 of 2 at 10 %."))
+    answer = ask("mdep/flight-delay", trying, passed_run(), ready_dataset())
+    assert (answer.state, answer.trial, answer.advice) == (State.OK, "Step 1 of 2 at 10 %.", "")
+    assert "◐ on trial: Step 1 of 2 at 10 %." in list(answer_lines(answer, Style()))
+
+
 def test_from_a_deployment_to_the_data() -> None:
     no_version = deployment(condition("Ready", "False", "NoModelVersion"))
     waiting = run("january", condition("Succeeded", "Unknown", "DatasetNotReady"))
