@@ -5,9 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
+from perennial.api.base import Part
 from perennial.plan.actions import Manifest
+
+Report = TypeVar("Report", bound=Part)
 
 WAITING_REASONS = {
     "ErrImagePull": "ImageNotPulled",
@@ -57,19 +62,23 @@ class JobOutcome:
         expected = self.reason != "DeadlineExceeded" and self.ended is not None and now - self.ended < LAST_WORDS
         return silent and expected
 
-    def result(self) -> Mapping[str, Any] | None:
-        """Return the termination message as a JSON object, or None where it is not one."""
-        try:
-            data = json.loads(self.output or "")
-        except json.JSONDecodeError:
+    def report(self, form: type[Report]) -> Report | None:
+        """Return the termination message of a Job that is complete, or None where it is not of the form agreed upon."""
+        if self.phase is not JobPhase.COMPLETE:
             return None
-        return data if isinstance(data, dict) else None
+        try:
+            return form.model_validate_json(self.output or "")
+        except ValidationError:
+            return None
 
     def error(self) -> str:
         """Return what the container said of its failure, or the Job's own message: one line for people."""
-        said = (self.result() or {}).get("error")
-        if said:
-            return str(said)
+        try:
+            said = json.loads(self.output or "")
+        except json.JSONDecodeError:
+            said = None
+        if isinstance(said, dict) and said.get("error"):
+            return str(said["error"])
         lines = [line.strip() for line in (self.output or "").splitlines() if line.strip()]
         return lines[-1][:1000] if lines else self.message
 

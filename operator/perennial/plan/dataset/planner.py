@@ -1,6 +1,6 @@
 """Decides what a Dataset needs next."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,6 +9,7 @@ from perennial.api.dataset import DatasetStatus, DatasetVersion, Expectations, F
 from perennial.plan.actions import Apply, Delete, Emit, Plan
 from perennial.plan.conditions import Mark, condition, mark, progress, repeat, settle
 from perennial.plan.dataset.observe import DatasetSeen
+from perennial.plan.dataset.report import Check
 from perennial.plan.dataset.resources import desired_check, desired_snapshots
 from perennial.plan.jobs import ENDED, JobOutcome, JobPhase, job_outcome
 from perennial.plan.observed import delete_of, name_of
@@ -83,8 +84,8 @@ class _Found:
 def _record(
     seen: DatasetSeen, outcome: JobOutcome, now: datetime, *, applies: Sequence[Apply], deletes: Sequence[Delete]
 ) -> Plan:
-    result = outcome.result() if outcome.phase is JobPhase.COMPLETE else None
-    found = _found_nothing(seen, outcome) if result is None or "digest" not in result else _found(seen, result, now)
+    report = outcome.report(Check)
+    found = _found_nothing(seen, outcome) if report is None else _found(seen, report, now)
     interval = seen.spec.refresh.interval_seconds if seen.spec.refresh else None
     wait = interval if found.retry_seconds is None else min(interval or found.retry_seconds, found.retry_seconds)
     status = found.status.model_copy(
@@ -122,10 +123,10 @@ def _found_nothing(seen: DatasetSeen, outcome: JobOutcome) -> _Found:
     )
 
 
-def _found(seen: DatasetSeen, result: Mapping[str, Any], now: datetime) -> _Found:
-    expectations = _expectations(result)
+def _found(seen: DatasetSeen, report: Check, now: datetime) -> _Found:
+    expectations = _expectations(report)
     blocking = [failed for failed in expectations.failed if failed.severity is Severity.ERROR]
-    fetched = mark("Fetched", True, "Fetched", f"{result['files']} files, {result['rows']:,} rows.")
+    fetched = mark("Fetched", True, "Fetched", f"{report.files} files, {report.rows:,} rows.")
     checked = seen.status.model_copy(update={"expectations": expectations})
     if blocking:
         message = "The data is not fit: " + "; ".join(f"{failed.name}: {failed.message}" for failed in blocking[:4])
@@ -143,17 +144,17 @@ def _found(seen: DatasetSeen, result: Mapping[str, Any], now: datetime) -> _Foun
     valid = mark(
         "Valid", True, "ExpectationsMet", f"{expectations.passed} expectations hold, {expectations.warned} warn."
     )
-    if seen.status.version and seen.status.version.digest == result["digest"]:
+    if seen.status.version and seen.status.version.digest == report.digest:
         return _Found(status=checked, fetched=fetched, valid=valid, retry_seconds=None)
     version = DatasetVersion(
-        digest=result["digest"],
+        digest=report.digest,
         ordinal=(seen.status.version.ordinal if seen.status.version else 0) + 1,
-        rows=result["rows"],
-        bytes=result["bytes"],
-        files=result["files"],
+        rows=report.rows,
+        bytes=report.bytes,
+        files=report.files,
         recorded_time=now,
-        from_=result.get("from"),
-        to=result.get("to"),
+        from_=report.from_,
+        to=report.to,
     )
     return _Found(
         status=checked.model_copy(
@@ -173,29 +174,29 @@ def _found(seen: DatasetSeen, result: Mapping[str, Any], now: datetime) -> _Foun
     )
 
 
-def _expectations(result: Mapping[str, Any]) -> Expectations:
+def _expectations(report: Check) -> Expectations:
     """Violations of the schema count as failed expectations of severity Error."""
     broken = [
         FailedExpectation(
-            name=f"schema/{item.get('column') or '*'}"[:256],
+            name=f"schema/{item.column or '*'}"[:256],
             severity=Severity.ERROR,
-            observed=str(item.get("file", ""))[:256],
-            message=str(item["message"])[:512],
+            observed=item.file[:256],
+            message=item.message[:512],
         )
-        for item in result.get("violations", ())
+        for item in report.violations
     ]
     missed = [
         FailedExpectation(
-            name=item["name"],
-            severity=Severity(item["severity"]),
-            observed=str(item.get("observed", ""))[:256],
-            message=str(item.get("message", ""))[:512],
+            name=item.name[:256],
+            severity=item.severity,
+            observed=item.observed[:256],
+            message=item.message[:512],
         )
-        for item in result.get("expectations", ())
-        if not item["passed"]
+        for item in report.expectations
+        if not item.passed
     ]
     return Expectations(
-        passed=sum(1 for item in result.get("expectations", ()) if item["passed"]),
+        passed=sum(1 for item in report.expectations if item.passed),
         warned=sum(1 for failed in missed if failed.severity is Severity.WARN),
         failed=tuple([*broken, *missed][:32]),
     )

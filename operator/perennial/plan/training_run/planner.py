@@ -1,6 +1,6 @@
 """Decides what a TrainingRun needs next."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +29,7 @@ from perennial.plan.training_run.observe import (
     training_name,
 )
 from perennial.plan.training_run.pin import Unpinned, pin
+from perennial.plan.training_run.report import Evaluation, Measured
 from perennial.plan.training_run.resources import desired_evaluation, desired_training
 
 CHAMPION = "champion"
@@ -165,28 +166,26 @@ def _in_evaluation(seen: TrainingRunSeen, now: datetime) -> Plan | None:
             (outcome.reason, outcome.message) if stuck else ("Evaluating", "The model is evaluated on held-out rows.")
         )
         return _going(seen, now, seen.status, reason, message, applies=applies)
-    result = outcome.result() if outcome.phase is JobPhase.COMPLETE else None
     if outcome.awaits_words(now):
         return Plan(requeue_after=1)
     ended = seen.status.model_copy(
         update={"evaluation": JobState(name=evaluation_name(seen.owner.name), finished_time=now)}
     )
-    if result is None or "digest" not in result:
+    report = outcome.report(Evaluation)
+    if report is None:
         class_ = FailureClass.LOST if outcome.phase is JobPhase.COMPLETE else _class_of(outcome)
         what = outcome.error() or "the Job left no result"
         return _failed(seen, now, ended, class_, f"Evaluation failed: {what}", exit_code=outcome.exit_code)
-    ended = ended.model_copy(update={"model": TrainedModel(source=result["source"], digest=result["digest"])})
-    return _judged(seen, now, ended, result["results"])
+    ended = ended.model_copy(update={"model": TrainedModel(source=report.source, digest=report.digest)})
+    return _judged(seen, now, ended, report.results)
 
 
-def _judged(
-    seen: TrainingRunSeen, now: datetime, status: TrainingRunStatus, measured: Sequence[Mapping[str, Any]]
-) -> Plan:
+def _judged(seen: TrainingRunSeen, now: datetime, status: TrainingRunStatus, measured: Sequence[Measured]) -> Plan:
     if seen.spec.gate is None:
         return _going(seen, now, status, "Registering", "There is no gate; the model is registered.")
-    results = judge(seen.spec.gate, measured)
-    verdict = overall(seen.spec.gate, results)
     baseline = status.gate.baseline if status.gate else None
+    results = judge(seen.spec.gate, measured, champion=baseline is not None)
+    verdict = overall(seen.spec.gate, results)
     status = status.model_copy(update={"gate": GateStatus(verdict=verdict, baseline=baseline, results=results)})
     told = " ".join(result.message for result in results)
     if verdict is Verdict.PASS:
