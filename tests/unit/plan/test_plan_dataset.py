@@ -160,6 +160,12 @@ FREE, SUSPENDED = {"Stalled": "False Free"}, {"Stalled": "True Suspended"}
             id="the check ended without a result",
         ),
         pytest.param(
+            checked(NEVER_CHECKED, {"digest": DIGEST}),
+            [VOLUME, "tell Warning CheckFailed", f"delete Job {FIRST}"],
+            UNKNOWN | {"Fetched": "False CheckFailed", "Valid": "Unknown CheckFailed"} | SETTLED | FREE,
+            id="the check's result is not what was agreed upon",
+        ),
+        pytest.param(
             checked(
                 NEVER_CHECKED,
                 check_result(violations=[{"file": "a.parquet", "column": "late", "message": "late must be Boolean"}]),

@@ -279,6 +279,38 @@ def without_gate(status: Mapping[str, Any]) -> World:
             id="a metric that was not measured never passes",
         ),
         pytest.param(
+            judged(evaluation(1000, 300), COMPARED, gate={**RUN_SPEC["gate"], "onUndecided": "Pass"}),
+            ["tell Warning GateUndecided"],
+            "False GateUndecided",
+            id="a champion that was not measured is not beaten",
+        ),
+        *(
+            pytest.param(
+                judged(report), ["tell Warning LostFailure"], "False LostFailure", id=f"no agreed result: {why}"
+            )
+            for why, report in (
+                ("a field is missing", {"digest": OTHER_DIGEST}),
+                ("no digest", {**evaluation(1000, 300, 400), "digest": "unknown"}),
+                ("more mistakes than rows", evaluation(10, 11, 400)),
+                (
+                    "counts of no one table",
+                    {
+                        **MODEL,
+                        "results": [
+                            {
+                                "metric": "falseNegativeRate",
+                                "total": 10,
+                                "candidateBad": 5,
+                                "baselineBad": 5,
+                                "onlyCandidateBad": 1,
+                                "onlyBaselineBad": 2,
+                            }
+                        ],
+                    },
+                ),
+            )
+        ),
+        pytest.param(
             judged(evaluation(1000, 300), UNCOMPARED),
             ["tell Normal GatePassed"],
             "Unknown Registering",
