@@ -16,7 +16,7 @@ CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 -- The counters of each router when its last tick was taken: a restart goes on from here.
 CREATE TABLE router (
-    address TEXT PRIMARY KEY, started REAL NOT NULL, a_total INTEGER NOT NULL, a_bad INTEGER NOT NULL,
+    address TEXT PRIMARY KEY, uptime INTEGER NOT NULL, a_total INTEGER NOT NULL, a_bad INTEGER NOT NULL,
     b_total INTEGER NOT NULL, b_bad INTEGER NOT NULL
 ) WITHOUT ROWID;
 

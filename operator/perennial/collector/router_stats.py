@@ -10,7 +10,6 @@ import re
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from time import time
 from typing import Self
 from urllib.parse import quote
 
@@ -31,8 +30,6 @@ _FINAL = "2345"
 """Classes of final responses. A 1xx comes before another one."""
 KEEP_BASELINES = 64
 """More addresses than these are mostly of routers that are long gone."""
-RESTART_SECONDS = 5.0
-"""Two start times farther apart than this are two processes; uptime is told in whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +45,19 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The counters of one router since it started at `started` (seconds since the epoch)."""
+    """The counters of one router since it started, `uptime` seconds ago."""
 
-    started: float
+    uptime: int
     a: Requests = Requests()
     b: Requests = Requests()
 
     def since(self, before: Self) -> "Snapshot":
-        """Return what was counted after `before`, an earlier snapshot of the same address."""
-        restarted = (
-            abs(self.started - before.started) > RESTART_SECONDS
-            or self.a.total < before.a.total
-            or self.b.total < before.b.total
-        )
-        return self if restarted else Snapshot(self.started, _minus(self.a, before.a), _minus(self.b, before.b))
+        """Return what was counted after `before`, an earlier snapshot of the same address.
+
+        Clocks play no part: one that is set would make a restart of nothing, and count everything twice.
+        """
+        restarted = self.uptime < before.uptime or self.a.total < before.a.total or self.b.total < before.b.total
+        return self if restarted else Snapshot(self.uptime, _minus(self.a, before.a), _minus(self.b, before.b))
 
 
 def _minus(after: Requests, before: Requests) -> Requests:
@@ -70,8 +66,8 @@ def _minus(after: Requests, before: Requests) -> Requests:
     return Requests(total, min(max(after.bad - before.bad, 0), total))
 
 
-def parse(text: str, now: float) -> Snapshot:
-    """Read Envoy's Prometheus text; `now` in seconds since the epoch. Raises ValueError if the uptime is missing."""
+def parse(text: str) -> Snapshot:
+    """Read Envoy's Prometheus text. Raises ValueError if the uptime is missing."""
     uptime = _UPTIME.search(text)
     if uptime is None:
         raise ValueError("the router's statistics do not tell its uptime")
@@ -80,7 +76,7 @@ def parse(text: str, now: float) -> Snapshot:
         if found["digit"] in _FINAL:
             count = int(found["n"])
             slots[found["slot"]] += Requests(count, count if found["digit"] == "5" else 0)
-    return Snapshot(now - int(uptime[1]), slots["a"], slots["b"])
+    return Snapshot(int(uptime[1]), slots["a"], slots["b"])
 
 
 def parse_members(text: str) -> tuple[tuple[Slot, tuple[str, ...]], ...]:
@@ -102,11 +98,11 @@ class Counted:
     """Whether the baselines are worth writing down."""
 
 
-def count(baselines: Mapping[str, Snapshot], seen: Mapping[str, Snapshot], last_look: float | None) -> Counted:
-    """Turn counters into what happened since the last look.
+def count(baselines: Mapping[str, Snapshot], seen: Mapping[str, Snapshot], elapsed: float) -> Counted:
+    """Turn counters into what happened since the last look, which was `elapsed` seconds ago (0: there was none).
 
-    A router without a baseline counts from 0 if it started after the last look (`last_look`, seconds since the epoch),
-    else its past belongs to nobody and it only gets a baseline.
+    A router without a baseline counts from 0 if it started since then; else its past belongs to nobody, and it only
+    gets a baseline.
     """
     new = dict(baselines)
     if len(new) > KEEP_BASELINES:
@@ -116,10 +112,10 @@ def count(baselines: Mapping[str, Snapshot], seen: Mapping[str, Snapshot], last_
         before = baselines.get(address)
         if before is not None:
             delta = snapshot.since(before)
-        elif last_look is not None and snapshot.started >= last_look:
+        elif snapshot.uptime < elapsed:
             delta = snapshot
         else:
-            delta = Snapshot(snapshot.started)
+            delta = Snapshot(snapshot.uptime)
         a, b = a + delta.a, b + delta.b
         if before is None or (before.a, before.b) != (snapshot.a, snapshot.b):
             new[address] = snapshot
@@ -170,7 +166,7 @@ class Routers:
     async def _scrape(self, address: str) -> Snapshot | None:
         text = await self._get(f"http://{address}/stats/prometheus?filter={quote(FILTER, safe='')}")
         try:
-            return None if text is None else parse(text, time())
+            return None if text is None else parse(text)
         except ValueError:
             self.errors += 1
             return None

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from sqlite3 import Connection
-from time import time
+from time import monotonic, time
 from typing import Any
 
 from perennial.api.wire import Brake, Canary, Labels, Permille, Policy, Slot, SloVerdict, State, Weights
@@ -84,10 +84,10 @@ class Collector:
 
     async def tick(self) -> None:
         """Count the requests since the last tick, judge the canary by them, and brake if it does harm."""
-        seen = await self.routers.look()
         async with self._lock:
+            seen = await self.routers.look()
             canary = self._canary()
-            await self._judge(canary, count(self._baselines, seen, self._last_look))
+            await self._judge(canary, self._count_since(seen))
             self._count(seen)
             self._last_canary, self._last_weight = canary, self._live_weight(canary)
         self._members = await self.routers.members()
@@ -159,10 +159,14 @@ class Collector:
 
     def _count(self, seen: Mapping[str, Snapshot]) -> None:
         """Take what the routers have answered for counted."""
-        counted = count(self._baselines, seen, self._last_look)
+        counted = self._count_since(seen)
         self.requests["a"] += counted.a
         self.requests["b"] += counted.b
-        self._baselines, self._last_look = counted.baselines, time()
+        self._baselines, self._last_look = counted.baselines, monotonic()
+
+    def _count_since(self, seen: Mapping[str, Snapshot]) -> Counted:
+        elapsed = 0.0 if self._last_look is None else monotonic() - self._last_look
+        return count(self._baselines, seen, elapsed)
 
     def _tick_of(self, canary: Canary, counted: Counted) -> Tick:
         arms = {"a": counted.a, "b": counted.b}

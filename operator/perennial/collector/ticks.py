@@ -30,7 +30,7 @@ def write_policy(connection: sqlite3.Connection, policy: Policy, baselines: Mapp
 
 def read_baselines(connection: sqlite3.Connection) -> dict[str, Snapshot]:
     """Return the routers' counters at the last tick, by address."""
-    rows = connection.execute("SELECT address, started, a_total, a_bad, b_total, b_bad FROM router")
+    rows = connection.execute("SELECT address, uptime, a_total, a_bad, b_total, b_bad FROM router")
     return {row[0]: Snapshot(row[1], Requests(row[2], row[3]), Requests(row[4], row[5])) for row in rows}
 
 
@@ -40,7 +40,7 @@ def write_baselines(connection: sqlite3.Connection, baselines: Mapping[str, Snap
     connection.executemany("DELETE FROM router WHERE address = ?", [(a,) for a in known - set(baselines)])
     connection.executemany(
         "INSERT OR REPLACE INTO router VALUES (?, ?, ?, ?, ?, ?)",
-        [(a, s.started, s.a.total, s.a.bad, s.b.total, s.b.bad) for a, s in sorted(baselines.items())],
+        [(a, s.uptime, s.a.total, s.a.bad, s.b.total, s.b.bad) for a, s in sorted(baselines.items())],
     )
 
 

@@ -23,7 +23,6 @@ from perennial.stats.rates import (
     log_mean_exp,
 )
 
-
 WHOLE = 1000
 """All requests, in thousandths."""
 
