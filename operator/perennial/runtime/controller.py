@@ -108,12 +108,16 @@ class Controller(Generic[O]):
             await asyncio.gather(*self._workers, return_exceptions=True)
 
     async def drain(self, seconds: float) -> None:
-        """Take no more keys, and give what is being reconciled some seconds to end. Then `run` may be cancelled."""
+        """End: take no more keys, give what is being reconciled some seconds, then cut it off."""
         self._draining = True
         for task in self._workers - self._busy:
             task.cancel()
-        if self._busy:
-            await asyncio.wait(set(self._busy), timeout=seconds)
+        busy = set(self._busy)
+        if busy:
+            await asyncio.wait(busy, timeout=seconds)
+        for task in busy:
+            task.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
 
     async def _work(self) -> None:
         this = asyncio.current_task()

@@ -66,6 +66,8 @@ class Leader:
         self._jitter = jitter
         self._seen: Manifest | None = None
         self._seen_changed = clock.monotonic()
+        self._lock = asyncio.Lock()  # one request about the lease at a time
+        self._resigned = False
         self._written = False  # whether `_seen` is what we wrote last, and nothing failed since
         self._renewed: float | None = None
         on_change(False)
@@ -95,15 +97,16 @@ class Leader:
         self._on_change(True)
 
     async def hold(self) -> None:
-        """Renew until that fails for too long or somebody else has the lease; never returns.
+        """Renew until that fails for too long or somebody else has the lease. Returns only after `release`.
 
         Raises:
             LeadershipLost: whatever this process is doing must end at once.
         """
         try:
-            while True:
+            while not self._resigned:
                 await self._pause()
-                await self._try()
+                if not await self._try() and self._resigned:
+                    return
                 self.check()
         except LeadershipLost:
             self._step_down()
@@ -111,18 +114,27 @@ class Leader:
 
     async def release(self) -> None:
         """Give the lease back, so that another process takes over at its next look. Never fails."""
-        if not self.leading or self._seen is None:
-            return
-        self._step_down()
-        spec = {**self._seen["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._now()}
+        self._resigned = True
+        async with self._lock:
+            if not self.leading or self._seen is None:
+                return
+            self._step_down()
+            await self._give_back(self._seen)
+
+    async def _give_back(self, lease: Manifest) -> None:
+        spec = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._now()}
         try:
             async with asyncio.timeout(self._settings.retry_period_seconds):
-                await self._client.update(LEASE, {**self._seen, "spec": spec})
+                await self._client.update(LEASE, {**lease, "spec": spec})
         except (PerennialError, TimeoutError) as error:
             log.warning("the lease could not be released", extra={"error": str(error)})
 
     async def _try(self) -> bool:
         """Take or renew the lease once; return whether it is ours. Failures of the API server count as no."""
+        async with self._lock:
+            return False if self._resigned else await self._take()
+
+    async def _take(self) -> bool:
         started = self._clock.monotonic()
         try:
             # Bounded, so that one request that hangs does not use up the whole deadline.

@@ -84,6 +84,7 @@ class Operator:
             )
             for each in reconcilers
         }
+        self._source: KopfSource | None = None
         self.intake = Intake(store, self._queues, mappers)
         self.ports: dict[str, int] = {}
         """The ports of `health` and `metrics`, once they are served."""
@@ -104,6 +105,16 @@ class Operator:
                 raise LeadershipLost("another process may lead by now") from group
             raise
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be reconciled now and nothing is being. What is due later does not count."""
+        return all(queue.idle for queue in self._queues.values())
+
+    def restart_watches(self) -> None:
+        """Begin watching anew. Nothing is lost: everything is listed again."""
+        if self._source is not None:
+            self._source.restart()
+
     async def _run(self, session: aiohttp.ClientSession, stop: asyncio.Event) -> None:
         settings, server = self._settings, self._connection.server
         leader = Leader(
@@ -111,7 +122,7 @@ class Operator:
         )
         client = Client(session, server, fence=leader.check)
         controllers = self._controllers(client)
-        source = KopfSource(
+        self._source = source = KopfSource(
             self._connection,
             self._watched,
             settings.namespaces,

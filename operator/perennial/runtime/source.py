@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
+import aiohttp
 import kopf
 
 from perennial.plan.actions import Manifest
@@ -135,9 +136,10 @@ class KopfSource:
 
     async def _watch(self, main: asyncio.AbstractEventLoop, stop: "_Stop") -> None:
         beating = asyncio.create_task(self._beating(), name="heartbeat")  # before kopf, which cancels later tasks
+        sessions: list[aiohttp.ClientSession] = []
         try:
             await kopf.operator(
-                registry=self._registry(main),
+                registry=self._registry(main, sessions),
                 settings=self._settings(),
                 stop_flag=stop.flag(),
                 clusterwide=not self._namespaces,
@@ -146,6 +148,8 @@ class KopfSource:
             )
         finally:
             beating.cancel()
+            for session in sessions:
+                await session.close()
 
     async def _beating(self) -> None:
         while True:
@@ -166,12 +170,16 @@ class KopfSource:
                 settings.watching.label_selectors[where] = SELECTOR
         return settings
 
-    def _registry(self, main: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
+    def _registry(
+        self, main: asyncio.AbstractEventLoop, sessions: list[aiohttp.ClientSession]
+    ) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
 
         @kopf.on.login(registry=registry)
         async def login(**_: Any) -> kopf.AiohttpSession:
-            return kopf.AiohttpSession(server=self._connection.server, aiohttp_session=self._connection.session())
+            session = self._connection.session()
+            sessions.append(session)
+            return kopf.AiohttpSession(server=self._connection.server, aiohttp_session=session)
 
         for resource in self._resources:
             kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, id=resource.plural)(

@@ -1,0 +1,34 @@
+"""Waiting for a condition, with a limit; never for a time."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_EVERY = 0.05
+
+
+def until(what: str, look: Callable[[], T | None], *, seconds: float = 30) -> T:
+    """Return the first thing `look` returns that is neither None nor False."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found is not None and found is not False:
+            return found
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"waited {seconds:g} s until {what}")
+        time.sleep(_EVERY)
+
+
+async def eventually(what: str, look: Callable[[], T | None], *, seconds: float = 30) -> T:
+    """The same, while the event loop goes on."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found is not None and found is not False:
+            return found
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"waited {seconds:g} s until {what}")
+        await asyncio.sleep(_EVERY)
