@@ -42,11 +42,12 @@ def test_an_image_that_does_not_exist_is_named(kube: Kube, trained: str) -> None
 
 
 def test_data_that_does_not_fit_blocks_runs_until_it_is_mended(kube: Kube, images: dict[str, str]) -> None:
+    alone = {"baseline": "None", "metrics": [{"name": "errorRate", "max": "0.2"}]}
     parcels.fill_lake(kube, 1, 6, folder="other")
     parcels.fill_lake(kube, 7, 7, "--broken", folder="other")
     kube.apply(
         parcels.dataset("other", folder="other", interval=5),
-        parcels.training_run("waits", parcels.training_spec(images["flights"], data="other")),
+        parcels.training_run("waits", parcels.training_spec(images["flights"], data="other", gate=alone)),
     )
     condition = kube.wait_condition("dataset", "other", "Ready", "False", "SchemaViolated")
     assert "late" in condition["message"]
