@@ -55,6 +55,7 @@ async def test_a_slow_answer_is_a_504_of_its_slot(
         ("GET", "/ready", 200),
         ("GET", "/stats/prometheus", 200),
         ("GET", "/stats/prometheus?usedonly", 200),
+        ("GET", "/clusters", 200),
         ("GET", "/stats", 404),
         ("GET", "/config_dump", 404),
         ("POST", "/ready", 404),
@@ -62,7 +63,7 @@ async def test_a_slow_answer_is_a_504_of_its_slot(
         ("GET", "/stats/prometheus/../../config_dump", 404),
     ],
 )
-async def test_only_two_pages_of_the_admin_interface_are_open(
+async def test_only_three_pages_of_the_admin_interface_are_open(
     session: aiohttp.ClientSession, router: Router, method: str, path: str, status: int
 ) -> None:
     async with session.request(method, f"http://127.0.0.1:{router.statistics}{path}") as response:

@@ -54,16 +54,21 @@ class Snapshot:
     def since(self, before: Self) -> "Snapshot":
         """Return what was counted after `before`, an earlier snapshot of the same address.
 
-        Clocks play no part: one that is set would make a restart of nothing, and count everything twice.
+        A counter that went down tells of a restart. Uptime plays no part: Envoy reckons it by the wall clock, and
+        one that is set would make a restart of nothing and count everything twice. What a life of fewer requests than
+        the next one's first second leaves uncounted is little, and never counted twice.
         """
-        restarted = self.uptime < before.uptime or self.a.total < before.a.total or self.b.total < before.b.total
-        return self if restarted else Snapshot(self.uptime, _minus(self.a, before.a), _minus(self.b, before.b))
+        went_down = (
+            self.a.total < before.a.total
+            or self.a.bad < before.a.bad
+            or self.b.total < before.b.total
+            or self.b.bad < before.b.bad
+        )
+        return self if went_down else Snapshot(self.uptime, _minus(self.a, before.a), _minus(self.b, before.b))
 
 
 def _minus(after: Requests, before: Requests) -> Requests:
-    # Classes are read one after the other: a difference may be torn by a request, never negative for long.
-    total = after.total - before.total
-    return Requests(total, min(max(after.bad - before.bad, 0), total))
+    return Requests(after.total - before.total, after.bad - before.bad)
 
 
 def parse(text: str) -> Snapshot:
