@@ -11,11 +11,11 @@ _EVERY = 0.05
 
 
 def until(what: str, look: Callable[[], T | None], *, seconds: float = 30) -> T:
-    """Return the first thing `look` returns that is neither None nor False."""
+    """Return the first thing `look` returns that is something: not None, False, or empty."""
     deadline = time.monotonic() + seconds
     while True:
         found = look()
-        if found is not None and found is not False:
+        if found:
             return found
         if time.monotonic() >= deadline:
             raise AssertionError(f"waited {seconds:g} s until {what}")
@@ -27,7 +27,7 @@ async def eventually(what: str, look: Callable[[], T | None], *, seconds: float 
     deadline = time.monotonic() + seconds
     while True:
         found = look()
-        if found is not None and found is not False:
+        if found:
             return found
         if time.monotonic() >= deadline:
             raise AssertionError(f"waited {seconds:g} s until {what}")

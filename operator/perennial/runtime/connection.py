@@ -5,6 +5,7 @@ exec plugins); everything above it is plain aiohttp, because the library's model
 """
 
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +31,13 @@ class Connection:
         """Return the API's base URL, without a slash at its end."""
         return str(self.configuration.host).rstrip("/")
 
-    def session(self, *traces: aiohttp.TraceConfig) -> aiohttp.ClientSession:
+    def session(
+        self, *traces: aiohttp.TraceConfig, middlewares: Sequence[aiohttp.ClientMiddlewareType] = ()
+    ) -> aiohttp.ClientSession:
         """Open a session whose every request carries credentials as they are at that moment."""
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl()),
-            middlewares=(self._authorise,),
+            middlewares=(self._authorise, *middlewares),
             trace_configs=list(traces),
             trust_env=True,
             headers={"User-Agent": "perennial"},

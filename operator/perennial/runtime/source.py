@@ -10,6 +10,7 @@ import asyncio
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -136,7 +137,7 @@ class KopfSource:
 
     async def _watch(self, main: asyncio.AbstractEventLoop, stop: "_Stop") -> None:
         beating = asyncio.create_task(self._beating(), name="heartbeat")  # before kopf, which cancels later tasks
-        sessions: list[aiohttp.ClientSession] = []
+        sessions = _Sessions(self._connection)
         try:
             await kopf.operator(
                 registry=self._registry(main, sessions),
@@ -148,8 +149,7 @@ class KopfSource:
             )
         finally:
             beating.cancel()
-            for session in sessions:
-                await session.close()
+            await sessions.close()
 
     async def _beating(self) -> None:
         while True:
@@ -170,16 +170,12 @@ class KopfSource:
                 settings.watching.label_selectors[where] = SELECTOR
         return settings
 
-    def _registry(
-        self, main: asyncio.AbstractEventLoop, sessions: list[aiohttp.ClientSession]
-    ) -> kopf.OperatorRegistry:
+    def _registry(self, main: asyncio.AbstractEventLoop, sessions: "_Sessions") -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
 
         @kopf.on.login(registry=registry)
         async def login(**_: Any) -> kopf.AiohttpSession:
-            session = self._connection.session()
-            sessions.append(session)
-            return kopf.AiohttpSession(server=self._connection.server, aiohttp_session=session)
+            return kopf.AiohttpSession(server=self._connection.server, aiohttp_session=sessions.open())
 
         for resource in self._resources:
             kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, id=resource.plural)(
@@ -207,6 +203,40 @@ class KopfSource:
 def _settle(ended: "asyncio.Future[BaseException | None]", error: BaseException | None) -> None:
     if not ended.done():
         ended.set_result(error)
+
+
+class _Sessions:
+    """The HTTP sessions of one life of kopf, which opens one more whenever its credentials were refused.
+
+    kopf closes its watch streams politely, which for TLS needs the server's answer, and its loop ends before that
+    comes. So the streams are remembered, and cut off at the end.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._opened: list[aiohttp.ClientSession] = []
+        self._streams: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+
+    def open(self) -> aiohttp.ClientSession:
+        """Open a session."""
+        self._opened.append(self._connection.session(middlewares=(self._remember,)))
+        return self._opened[-1]
+
+    async def close(self) -> None:
+        """Close everything, at once."""
+        for session in self._opened:
+            await session.close()
+        for stream in list(self._streams):
+            stream.abort()
+        await asyncio.sleep(0)  # the sockets are closed by the loop's next turn
+
+    async def _remember(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        response = await handler(request)
+        if response.connection is not None and response.connection.transport is not None:
+            self._streams.add(response.connection.transport)
+        return response
 
 
 class _Stop:
