@@ -1,13 +1,15 @@
 """Labels find their predictions whichever comes first, once, and survive a crash."""
 
+import asyncio
 import random
 import signal
 from datetime import UTC, datetime, timedelta
 from time import time
 from typing import Any
 
+import aiohttp
 import pytest
-from loopback import CollectorProcess, policy
+from loopback import CollectorProcess, eventually, policy
 
 from perennial.api.wire import Labels, Monitoring, Outcome, Policy, SloPolicy
 
@@ -104,3 +106,56 @@ async def test_a_body_that_is_too_large_is_413(collector: CollectorProcess) -> N
     status, answer = await collector.post("/v1/labels", {"labels": [], "padding": "x" * 5_000_000})
     assert status == 413
     assert "bytes" in answer["error"]
+
+
+async def post_until_acknowledged(collector: CollectorProcess, path: str, body: dict[str, Any]) -> None:
+    async def acknowledged() -> bool:
+        try:
+            status, _ = await collector.post(path, body)
+        except aiohttp.ClientError:
+            return False
+        return status == 200
+
+    await eventually(acknowledged, "a batch is acknowledged")
+
+
+async def kill_now_and_then(collector: CollectorProcess, work: asyncio.Queue[Any], lefts: tuple[int, ...]) -> None:
+    """Kill the collector each time so many batches are left."""
+
+    async def reached(left: int) -> bool:
+        return work.qsize() <= left
+
+    for left in lefts:
+        await eventually(lambda left=left: reached(left), "some batches are through")
+        await collector.stop(signal.SIGKILL)
+        await collector.start()
+
+
+async def test_nothing_is_lost_or_doubled_however_often_the_collector_dies(collector: CollectorProcess) -> None:
+    """Every batch is posted until it is acknowledged, then once more; the collector is killed meanwhile."""
+    number, size = 6_000, 200
+    await collector.start()
+    await collector.put(monitored())
+    body = predictions(number)
+    batches: list[tuple[str, dict[str, Any]]] = []
+    for begin in range(0, number, size):
+        part = body["predictions"][begin : begin + size]
+        batches.append(("/v1/predictions", {**body, "predictions": part}))
+        batches.append(("/v1/labels", {"labels": [{"id": item["id"], "label": 1} for item in part]}))
+    random.Random(5).shuffle(batches)
+    work: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
+    for batch in batches:
+        work.put_nowait(batch)
+
+    async def post() -> None:
+        while not work.empty():
+            path, content = work.get_nowait()
+            for _ in range(2):
+                await post_until_acknowledged(collector, path, content)
+
+    await asyncio.gather(post(), post(), post(), kill_now_and_then(collector, work, (50, 35, 20)))
+    state = await collector.state()
+    assert state.predictions == number
+    assert (state.labels.joined, state.labels.strangers) == (number, 0)
+    assert sum(cohort.labelled for cohort in state.cohorts) == number
+    assert sum(cohort.outcomes[0].total for cohort in state.cohorts) == number

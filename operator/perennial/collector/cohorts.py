@@ -177,9 +177,10 @@ def record_labels(connection: sqlite3.Connection, labels: Sequence[Label], now: 
         What became of these labels, and the tally of all.
     """
     _fill_batch(connection, ((label.id, label.label, None) for label in labels))
+    # Not "UPDATE … FROM batch": SQLite would then walk through all predictions instead of the batch.
     joined = connection.execute(
-        "UPDATE prediction SET label = b.first FROM batch b WHERE prediction.id = b.id AND prediction.label IS NULL "
-        "RETURNING prediction.time, prediction.version, prediction.model_version, prediction.score, prediction.label"
+        "UPDATE prediction SET label = (SELECT first FROM batch WHERE batch.id = prediction.id) "
+        "WHERE id IN (SELECT id FROM batch) AND label IS NULL RETURNING time, version, model_version, score, label"
     ).fetchall()
     counts = _Counts(_read_plan(connection))
     for row in joined:

@@ -146,3 +146,26 @@ def test_the_database_is_bounded(database: sqlite3.Connection, monkeypatch: pyte
     assert database.execute("SELECT count(*) FROM prediction").fetchone()[0] <= 10
     assert database.execute("SELECT count(*) FROM waiting").fetchone() == (5,)
     assert [row.start for row in read_cohorts(database)] == [1020, 1080, 1140]
+
+
+def test_labels_cost_the_same_however_many_predictions_there_are() -> None:
+    steps = []
+    for stored in (1_000, 20_000):
+        with closing(opened()) as connection:
+            configure(connection, PLAN)
+            batch = [Prediction(f"p-{i:06}", float(i % 240), 0.9) for i in range(stored)]
+            record_predictions(connection, "v", "1", batch)
+            taken = 0
+
+            def step() -> int:
+                nonlocal taken
+                taken += 1
+                return 0
+
+            connection.set_progress_handler(step, 100)
+            record_labels(connection, [Label(f"p-{i:06}", 1) for i in range(0, stored, stored // 100)], now=0)
+            record_predictions(connection, "v", "1", [Prediction(f"q-{i}", 5, 0.9) for i in range(100)])
+            connection.set_progress_handler(None, 0)
+            steps.append(taken)
+    assert steps[0] > 0
+    assert steps[1] < 1.5 * steps[0]
