@@ -173,7 +173,7 @@ class Demo:
             "the first model to be served",
             ready,
             300,
-            lambda: condition(deployment(), "Ready").get("message", "nothing is known yet"),
+            self.beginnings,
         )
         run = get("trainingrun", "flight-delay-first")["status"]
         self.story.tell(
@@ -291,6 +291,12 @@ class Demo:
 
     def progress_of(self, run: str) -> str:
         return condition(get("trainingrun", run).get("status", {}), "Succeeded").get("message", "it is about to start")
+
+    def beginnings(self) -> str:
+        run = condition(get("trainingrun", "flight-delay-first").get("status", {}), "Succeeded")
+        if run.get("status") == "True":
+            run = condition(deployment(), "Ready")
+        return run.get("message", "nothing is known yet")
 
     def trial(self) -> str:
         return condition(deployment(), "Progressing").get("message", "no candidate yet")

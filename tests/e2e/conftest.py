@@ -110,13 +110,12 @@ class Audit:
             mine = event["user"]["username"] == self.user and event["verb"] in {"create", "update", "patch", "delete"}
             late = datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp() >= since
             if mine and late and reference.get("resource") != "leases":
-                found.append(
-                    f"{event['verb']} {reference.get('resource')}/{reference.get('name')} {reference.get('subresource', '')}"
-                )
+                what = f"{reference.get('resource')}/{reference.get('name')}"
+                found.append(f"{event['verb']} {what} {reference.get('subresource', '')}")
         return found
 
     def quiet_writes(self, seconds: float) -> list[str]:
-        """Wait until the operator has been quiet for ten seconds; return what it writes in so many seconds from then on."""
+        """Wait until the operator has been quiet for ten seconds; return what it writes in the seconds after that."""
         until("the operator to settle", lambda: not self.writes(time.time() - 10), 120)
         since = time.time()
         time.sleep(seconds)  # what is measured is this span

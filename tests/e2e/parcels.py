@@ -1,4 +1,4 @@
-"""The made-up business of the end-to-end tests: parcels that come late, and manifests to keep a model of them healthy."""
+"""The made-up business of the end-to-end tests: parcels that come late, and the manifests of a model of them."""
 
 import json
 from pathlib import Path

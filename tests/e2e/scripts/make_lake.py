@@ -1,4 +1,4 @@
-"""Writes days of made-up parcels to a folder: `python make_lake.py FOLDER FIRST LAST [--broken]`, one parquet file a day.
+"""Writes days of made-up parcels, one parquet file each: `python make_lake.py FOLDER FIRST LAST [--broken]`.
 
 A parcel is late when distance + rain is large: learnable, with some chance in it.
 """

@@ -1,6 +1,7 @@
 """Sends predictions at a pace and posts what really happened: runs until it is stopped.
 
-`python traffic.py URL COLLECTOR --rate 100`. While a file `/tmp/wrong` exists, every parcel turns out late, whatever was predicted.
+`python traffic.py URL COLLECTOR --rate 100`. While a file `/tmp/wrong` exists, every parcel turns out late, whatever
+was predicted.
 Prints one JSON line a second with counts by status.
 """
 
