@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from perennial.plan.actions import Call
 from perennial.runtime import health
 from perennial.runtime.applier import Applier, CallHandler
 from perennial.runtime.client import Client
@@ -121,7 +122,7 @@ class Operator:
             Client(session, server), settings.lease, self._clock, on_change=self.metrics.leading(settings.lease.name)
         )
         client = Client(session, server, fence=leader.check)
-        controllers = self._controllers(client)
+        controllers = self._controllers(client, self._fenced(leader))
         self._source = source = KopfSource(
             self._connection,
             self._watched,
@@ -172,11 +173,24 @@ class Operator:
             self._on_lost()
             raise
 
-    def _controllers(self, client: Client) -> list[Controller[Any]]:
+    def _fenced(self, leader: Leader) -> CallHandler:
+        """Return the handler of calls with the same fence that writes to the API server have.
+
+        A leader that was frozen for longer than its lease would tell a collector what is no longer wanted: what it
+        remembers is old, and no resourceVersion protects the world outside the cluster.
+        """
+
+        async def carry_out(key: Key, call: Call) -> Mapping[str, str]:
+            leader.check()
+            return await self._calls(key, call)
+
+        return carry_out
+
+    def _controllers(self, client: Client, calls: CallHandler) -> list[Controller[Any]]:
         results = CallResults(self._clock)
         events = EventRecorder(client, self._clock, instance=self._settings.lease.identity)
         applier = Applier(
-            client=client, store=self._store, results=results, events=events, calls=self._calls, clock=self._clock
+            client=client, store=self._store, results=results, events=events, calls=calls, clock=self._clock
         )
         return [
             Controller(
