@@ -85,10 +85,7 @@ def _refusal(known: RetrainingStatus, guardrails: Guardrails, now: datetime) -> 
     if known.next_eligible_time is not None and now < known.next_eligible_time:
         return (
             "Cooldown",
-            (
-                f"The last one started at {known.last_started_time:%Y-%m-%d %H:%M:%S} UTC; "
-                f"the next may at {known.next_eligible_time:%Y-%m-%d %H:%M:%S} UTC."
-            ),
+            f"After the last one, the next may start at {known.next_eligible_time:%Y-%m-%d %H:%M:%S} UTC.",
         )
     today = [started for started in known.started_times if now - started < DAY]
     if len(today) >= guardrails.max_per_day:
