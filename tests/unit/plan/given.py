@@ -87,7 +87,14 @@ class World:
         return replace(self, objects=tuple(item for item in self.objects if identity(item) != (kind, NAMESPACE, name)))
 
     def subject(self, kind: str) -> Manifest:
+        """Return the only object of a kind."""
         (found,) = (item for item in self.objects if item["kind"] == kind)
+        return found
+
+    def subject_of(self, kind: str, name: str) -> Manifest:
+        """Return an object that must be there."""
+        found = self.get(kind, NAMESPACE, name)
+        assert found is not None
         return found
 
 

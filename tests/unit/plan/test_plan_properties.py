@@ -1,0 +1,187 @@
+"""What holds of every plan in every world."""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from given import NAMESPACE, NOW, STATUS, World, identity, planned, recorded
+from given_deployment import NAME
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from openapi import violations
+from restricted import refusals
+from worlds import SUBJECTS, dataset_worlds, deployment_worlds, run_worlds
+
+from perennial.plan import dataset as dataset_kind
+from perennial.plan import model_deployment as model_deployment_kind
+from perennial.plan import training_run as training_run_kind
+from perennial.plan.actions import Manifest, Plan
+from perennial.plan.jobs import ENDED, job_outcome
+from perennial.schema.crd import KINDS
+from perennial.schema.structural import structural
+
+WORLDS = {"Dataset": dataset_worlds(), "TrainingRun": run_worlds(), "ModelDeployment": deployment_worlds()}
+MODULES: Mapping[str, Any] = {
+    "Dataset": dataset_kind,
+    "TrainingRun": training_run_kind,
+    "ModelDeployment": model_deployment_kind,
+}
+SCHEMAS = {kind.name: structural(kind.status) for kind in KINDS}
+PROMISED = {kind.name: kind.status.model_fields["conditions"].description or "" for kind in KINDS}
+ROUNDS = {"Dataset": 3, "TrainingRun": 8, "ModelDeployment": 4}
+"""After how many plans nothing may change any more. All seven stages of a TrainingRun may be through at once."""
+VARIETY = {"Dataset": 2, "TrainingRun": 3, "ModelDeployment": 4}
+"""How many different events and calls must come up."""
+LABELS = {
+    *("app.kubernetes.io/managed-by", "app.kubernetes.io/component"),
+    *("perennial.dev/kind", "perennial.dev/name", "perennial.dev/slot", "perennial.dev/version"),
+}
+
+
+def settles(kind: str, world: World, _plan: Plan) -> None:
+    """Recording plans leads to one that changes nothing, tells nothing, and makes no call whose outcome is known."""
+    name = SUBJECTS[kind]
+    for _ in range(ROUNDS[kind]):
+        world = recorded(world, kind, name, planned(world, kind, name))
+    plan = planned(world, kind, name)
+    assert recorded(world, kind, name, plan).subject_of(kind, name) == world.subject_of(kind, name)
+    assert plan.events == ()
+    assert [call for call in plan.calls if world.result(call) is not None] == []
+    assert planned(world, kind, name) == plan
+
+
+def survives_json(kind: str, _world: World, plan: Plan) -> None:
+    """A status is read back as it was written, fits the CRD, and is small."""
+    if plan.status is None:
+        return
+    text = json.dumps(plan.status)
+    assert STATUS[kind].model_validate_json(text).json_data() == json.loads(text) == plan.status
+    assert list(violations(json.loads(text), SCHEMAS[kind])) == []
+    assert len(text) < 32 * 1024
+
+
+def says_the_whole(kind: str, world: World, plan: Plan) -> None:
+    """Each of the kind's conditions once, sorted, of this generation; kstatus' two never both."""
+    subject = world.subject_of(kind, SUBJECTS[kind])
+    if plan.status is None or "terminalState" in subject.get("status", {}):
+        return
+    conditions = {item["type"]: item for item in plan.status["conditions"]}
+    assert [item["type"] for item in plan.status["conditions"]] == sorted(PROMISED[kind].removesuffix(".").split(", "))
+    generations = {plan.status["observedGeneration"], *(item["observedGeneration"] for item in conditions.values())}
+    assert generations == {subject["metadata"]["generation"]}
+    assert (conditions["Reconciling"]["status"], conditions["Stalled"]["status"]) != ("True", "True")
+    assert all(item["message"].strip() for item in conditions.values())
+
+
+def starts_one_job(_kind: str, world: World, plan: Plan) -> None:
+    """At most one, under a new name, and none of a component that has an active one."""
+    started = [item.manifest["metadata"]["name"] for item in plan.applies if item.manifest["kind"] == "Job"]
+    known, pods = world.list("Job", NAMESPACE), world.list("Pod", NAMESPACE)
+    active = {component(job["metadata"]["name"]) for job in known if job_outcome(job, pods).phase not in ENDED}
+    assert len(started) <= 1
+    assert not {component(name) for name in started} & active
+    assert not {*started} & {job["metadata"]["name"] for job in known}
+
+
+def component(job: str) -> str:
+    return next(part for part in ("check", "train", "evaluate") if f"-{part}" in job)
+
+
+def owns_its_children(kind: str, world: World, plan: Plan) -> None:
+    """Children are the owner's and carry nothing of its: tracking labels made GitOps tools prune them.
+
+    https://github.com/Altinity/clickhouse-operator/issues/487
+    """
+    owner = world.subject_of(kind, SUBJECTS[kind])["metadata"]
+    names = [identity(item.manifest) for item in plan.applies]
+    assert len(set(names)) == len(names)
+    for manifest in (item.manifest for item in plan.applies):
+        (reference,) = manifest["metadata"]["ownerReferences"]
+        assert (reference["uid"], reference["controller"]) == (owner["uid"], True)
+        assert manifest["metadata"]["namespace"] == NAMESPACE
+        assert manifest["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "perennial"
+        for metadata in (manifest["metadata"], template(manifest).get("metadata", {})):
+            assert {*metadata.get("labels", {})} <= LABELS
+            assert not {*metadata.get("labels", {}).items()} & {*owner["labels"].items()}
+            assert {*metadata.get("annotations", {})} <= {"perennial.dev/structure"}
+
+
+def makes_restricted_pods(_kind: str, _world: World, plan: Plan) -> None:
+    """Pod Security's strictest level; and no token, a memory limit, a read-only root."""
+    specs = [template(item.manifest)["spec"] for item in plan.applies if "spec" in template(item.manifest)]
+    for spec in specs:
+        assert refusals(spec) == []
+        assert spec["automountServiceAccountToken"] is False
+        for container in [*spec.get("initContainers", ()), *spec["containers"]]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert "memory" in container["resources"]["limits"]
+
+
+def template(manifest: Manifest) -> Mapping[str, Any]:
+    """Return the pod template of a child, if it has one."""
+    found: Mapping[str, Any] = manifest.get("spec", {}).get("template", {})
+    return found if "containers" in found.get("spec", {}) else {}
+
+
+LAWS: tuple[Callable[[str, World, Plan], None], ...] = (
+    *(settles, survives_json, says_the_whole, starts_one_job, owns_its_children, makes_restricted_pods),
+)
+
+
+@pytest.mark.parametrize("kind", ["Dataset", "TrainingRun", "ModelDeployment"])
+def test_the_laws_of_plans(kind: str) -> None:
+    stories: Counter[str] = Counter()
+
+    @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @given(world=WORLDS[kind])
+    def hold(world: World) -> None:
+        plan = planned(world, kind, SUBJECTS[kind])
+        stories.update(event.reason for event in plan.events)
+        stories.update(type(call).__name__ for call in plan.calls)
+        for law in LAWS:
+            law(kind, world, plan)
+
+    hold()
+    assert len(stories) >= VARIETY[kind], f"the worlds are not various enough to prove anything: {stories}"
+
+
+def test_the_order_of_what_is_seen_does_not_matter() -> None:
+    @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @given(kind=st.sampled_from(sorted(WORLDS)), data=st.data())
+    def hold(kind: str, data: st.DataObject) -> None:
+        world = data.draw(WORLDS[kind])
+        seen = MODULES[kind].observe(world, world, world, world.settings, NAMESPACE, SUBJECTS[kind])
+        lists = [field.name for field in dataclasses.fields(seen) if field.name in {"jobs", "pods", "runs"}]
+        assert lists
+        other = {name: data.draw(st.permutations(list(getattr(seen, name)))) for name in lists}
+        assert MODULES[kind].plan(dataclasses.replace(seen, **other), NOW) == MODULES[kind].plan(seen, NOW)
+
+    hold()
+
+
+def test_nothing_moves_a_run_that_has_ended() -> None:
+    ended: Counter[str] = Counter()
+
+    @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @given(world=run_worlds())
+    def hold(world: World) -> None:
+        status = world.subject("TrainingRun").get("status", {})
+        if "terminalState" not in status:
+            return
+        ended[status["terminalState"]] += 1
+        plan = planned(world, "TrainingRun", "run-1")
+        assert (plan.applies, plan.events, plan.deletes) == ((), (), ())
+        before = {**status, "mlflow": None}
+        after = {key: value for key, value in (plan.status or before).items() if key in before}
+        assert {**after, "mlflow": None} == before
+
+    hold()
+    assert ended.keys() == {"Succeeded", "Failed"}
+
+
+def test_the_subject_of_each_kind_is_in_its_worlds() -> None:
+    assert SUBJECTS["ModelDeployment"] == NAME
+    assert set(SUBJECTS) == set(WORLDS) == set(MODULES)
