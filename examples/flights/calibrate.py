@@ -44,7 +44,7 @@ def main() -> None:
     warned = {name: model.predict(year[FEATURES]) >= options.threshold for name, model in models.items()}
     print(introduction(options))
     print(by_week(year, warned))
-    print(alarms(year, warned["first"], options))
+    print(alarms(year, warned["first"], options), end="")
 
 
 def outcome_slo() -> dict:
@@ -54,20 +54,21 @@ def outcome_slo() -> dict:
 
 
 def learnt(year: pd.DataFrame, first: int, last: int):
-    """Return a model of the weeks first … last − 1; week `last` is what its gate holds out."""
+    """Return a model of the weeks from `first` to before `last`; week `last` is what its gate holds out."""
     return fit(year[(year["week"] >= first) & (year["week"] < last)], Settings())[0]
 
 
 def introduction(options: argparse.Namespace) -> str:
+    first, held_out = FIRST
     return f"""# The flights example, in figures
 
-Made by `python examples/flights/calibrate.py` from the 327,346 flights of 2013 that left New York and arrived. The figures
-are about the model that `train.py` makes, at the threshold {options.threshold:g} and with the promise
-"falseNegativeRate ≤ {options.max:g}" of `examples/flights/modeldeployment.yaml`: at least
-{1 - options.max:.0%} of the late flights are announced an hour before they leave.
+Made by `python examples/flights/calibrate.py`, from the 327,346 flights of 2013 that left New York and arrived. The
+figures are about the model that `train.py` makes, at the threshold {options.threshold:g} and with the promise
+"falseNegativeRate at most {options.max:g}" of `examples/flights/modeldeployment.yaml`:
+at least {1 - options.max:.0%} of the late flights are announced an hour before they leave.
 
-The first model learns from the weeks {FIRST[0]} to {FIRST[1] - 1} and is held against week {FIRST[1]}. A retraining after week n learns from
-the weeks n − {LEARNT_WEEKS} to n − 1 and is held against week n, as the template in the ModelDeployment says.
+The first model learns from the weeks {first} to {held_out - 1} and is held against week {held_out}. What is retrained
+after a week learns from the {LEARNT_WEEKS} weeks before it and is held against it, as the template says.
 
 ## Late flights that each model misses, week by week
 
@@ -78,7 +79,7 @@ In brackets: flights on time that it warns of. Bold: the promise is broken in th
 def by_week(year: pd.DataFrame, warned: dict[str, np.ndarray]) -> str:
     names = list(warned)
     limit = float(outcome_slo()["max"])
-    lines = ["| week | from | flights | late | " + " | ".join(names) + " |", "|---:|---|---:|---:|" + "---:|" * len(names)]
+    lines = [f"| week | from | flights | late | {' | '.join(names)} |", "|---:|---|---:|---:|" + "---:|" * len(names)]
     for week, rows in year[year["week"].between(FIRST[1], 44)].groupby("week"):
         late = rows[TARGET].to_numpy()
         cells = []
@@ -95,19 +96,21 @@ def by_week(year: pd.DataFrame, warned: dict[str, np.ndarray]) -> str:
 
 def alarms(year: pd.DataFrame, warned: np.ndarray, options: argparse.Namespace) -> str:
     """Replay the monitoring many times: other samples, and cohorts that begin on other days of the week."""
-    days = {day: rows for day, rows in year.groupby("day")}
+    days = dict(iter(year.groupby("day")))
     lines = [
         "## When the alarm comes",
         "",
-        f"The first model's cohorts (one week of {options.sample} predictions a day) go through the e-detector that the collector runs",
-        f"(alarm at an e-value of {1 / FALSE_ALARM:.0f}), for each of {SEEDS} samples and {PHASES} weekdays on which a cohort may begin.",
+        f"The first model's cohorts (a week of {options.sample} predictions a day) go through the e-detector that the",
+        f"collector runs (alarm at an e-value of {1 / FALSE_ALARM:.0f}),",
+        f"for {SEEDS} samples and each of the {PHASES} weekdays on which",
+        "a cohort may begin. The replay always takes the same sample: that of the second line.",
         "",
-        "| replay from | sample | replays | alarm before June | in June (by the cohort that ends July 2) | by July 9 | median |",
+        "| replay from | samples | replays | before June | by the cohort that ends July 2 | by July 9 | median |",
         "|---|---|---:|---:|---:|---:|---|",
     ]
     for start in (moment("2013-03-01"), moment("2013-05-01")):
         for name, seeds in ((f"{SEEDS} others", range(100, 100 + SEEDS)), ("the replay's", [SEED])):
-            found = [alarm(days, warned, start, seed, phase, options) for seed in seeds for phase in range(PHASES)]
+            found = [alarm(days, warned, start, (seed, phase), options) for seed in seeds for phase in range(PHASES)]
             lines.append(f"| {start:%B %d} | {name} | {len(found)} | {summary(found)} |")
     return "\n".join(lines) + "\n"
 
@@ -120,8 +123,11 @@ def summary(found: list[datetime]) -> str:
     return " | ".join([f"{early:.0%}", *(f"{share:.0%}" for share in shares), f"{median:%B %d}"])
 
 
-def alarm(days: dict, warned: np.ndarray, start: datetime, seed: int, phase: int, options: argparse.Namespace) -> datetime:
-    """Return the end of the cohort that raised the alarm (the end of the year if none did)."""
+def alarm(
+    days: dict, warned: np.ndarray, start: datetime, drawn: tuple[int, int], options: argparse.Namespace
+) -> datetime:
+    """Return the end of the cohort that raised the alarm (the end of the year if none did); `drawn`: seed, weekday."""
+    seed, phase = drawn
     cohorts: list[CohortCount] = []
     first = (start - lake.EPOCH).days
     begin = first - phase

@@ -2,8 +2,8 @@
 
     python replay.py --service http://flight-delay --collector http://flight-delay-collector:9900 --lake /lake/weeks
 
-The clock starts at --start, as soon as the service answers. A fixed sample of each day's flights asks an hour before its
-departure (POST /invocations, one row, `x-prediction-id` = the flight); --label-days later its label goes to the
+The clock starts at --start, as soon as the service answers. A fixed sample of each day's flights asks an hour before
+its departure (POST /invocations, one row, `x-prediction-id` = the flight); --label-days later its label goes to the
 collector. A week's file is in the lake once the last of its labels is known. Labels are posted again until they are
 taken; a request is sent once more if no connection could be made, and else counted by its status.
 
@@ -89,7 +89,7 @@ class Clock:
 
     async def until(self, moment: datetime) -> None:
         """Sleep until it is `moment`, looking up now and then in case the pace changes."""
-        while (left := (moment - self.advance()) / lake.WEEK * self.seconds_per_week) > 0:
+        while (left := (moment - self.advance()) / lake.WEEK * self.seconds_per_week) > 0:  # noqa: ASYNC110 - time
             await asyncio.sleep(min(left, 0.5))
 
 
@@ -125,7 +125,7 @@ class Replay:
         helpers = [asyncio.create_task(work()) for work in (self.post_labels, self.grow_lake, self.report)]
         try:
             await self.fly()
-            while self.due or self.under_way:
+            while self.due or self.under_way:  # noqa: ASYNC110 - labels ripen by the clock
                 await asyncio.sleep(0.2)
         finally:
             for helper in helpers:
@@ -137,7 +137,7 @@ class Replay:
         """Let the sampled flights ask, each an hour before it departs."""
         begin = self.clock.now
         self.clock.begin()
-        # After a restart, labels of the last days may not have been posted: they are posted again, which changes nothing.
+        # After a restart, labels of the last days may not have been posted: again does no harm.
         day = (begin - self.options.label_days * 2 * DAY).replace(hour=0, minute=0, second=0, microsecond=0)
         while day < lake.end_of(53):
             rows = self.table[(self.table[TIME] >= day) & (self.table[TIME] < day + DAY)]
@@ -176,7 +176,9 @@ class Replay:
         body, headers = request_of(flight), {"x-prediction-id": flight["flight_id"]}
         for last in (False, True):
             try:
-                async with self.session.post(f"{self.options.service}/invocations", json=body, headers=headers) as answer:
+                async with self.session.post(
+                    self.options.service + "/invocations", json=body, headers=headers
+                ) as answer:
                     await answer.read()
                     return answer.status, answer.headers.get("x-perennial-version-slot")
             except aiohttp.ClientConnectorError:

@@ -37,12 +37,14 @@ def read(folder: Path) -> pd.DataFrame:
     if not files:
         give_up(f"{folder} must have Parquet files, but has none")
     rows = pd.concat([pd.read_parquet(file, columns=[TIME, *FEATURES, TARGET]) for file in files])
-    if rows[TARGET].nunique() != 2:  # noqa: PLR2004
+    if rows[TARGET].nunique() != 2:
         give_up(f"{folder} must have flights that were late and flights that were not")
     return rows.sort_values(TIME, ignore_index=True)
 
 
-def fit(rows: pd.DataFrame, settings: Settings, validation: pd.DataFrame | None = None) -> tuple[lightgbm.Booster, list]:
+def fit(
+    rows: pd.DataFrame, settings: Settings, validation: pd.DataFrame | None = None
+) -> tuple[lightgbm.Booster, list[float]]:
     """Return a model, and its area under the ROC curve on the validation rows after each tree."""
     parameters = {
         "objective": "binary",
