@@ -4,6 +4,8 @@ import sqlite3
 from collections.abc import Mapping
 from time import time
 
+from pydantic import ValidationError
+
 from perennial.api.wire import Brake, Policy
 from perennial.collector.database import read_setting, write_setting
 from perennial.collector.router_stats import Requests, Snapshot
@@ -15,9 +17,16 @@ _POLICY = "policy"
 
 
 def read_policy(connection: sqlite3.Connection) -> Policy | None:
-    """Return the policy that was put last."""
+    """Return the policy that was put last; None if there is none that this version understands.
+
+    After a downgrade, the policy may ask for what is unknown here. Then the routers keep their weights until the
+    operator has put one again; a brake is kept apart from it and stays.
+    """
     text = read_setting(connection, _POLICY)
-    return None if text is None else Policy.model_validate_json(text)
+    try:
+        return None if text is None else Policy.model_validate_json(text)
+    except ValidationError:
+        return None
 
 
 def write_policy(connection: sqlite3.Connection, policy: Policy, baselines: Mapping[str, Snapshot] | None) -> None:
