@@ -16,16 +16,26 @@ Permille = Annotated[int, Field(ge=0, le=1000)]
 
 
 class Wire(BaseModel):
-    """A message: immutable, camelCase on the wire, unknown fields refused."""
+    """A message: immutable, camelCase on the wire.
+
+    What a newer collector tells beyond this is passed over; what a newer operator asks beyond this is refused (`Asked`),
+    because a wish must not be half fulfilled.
+    """
 
     model_config = ConfigDict(
         frozen=True,
-        extra="forbid",
+        extra="ignore",
         validate_by_name=True,
         validate_by_alias=True,
         serialize_by_alias=True,
         alias_generator=lambda name: name.split("_")[0] + "".join(part.title() for part in name.split("_")[1:]),
     )
+
+
+class Asked(Wire):
+    """A part of what the operator asks for: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class Verdict(StrEnum):
@@ -46,7 +56,7 @@ class Role(StrEnum):
     DRY_RUN = "DryRun"
 
 
-class ErrorRate(Wire):
+class ErrorRate(Asked):
     """The share of requests that a server fails (5xx, timeouts, lost connections).
 
     With `max`, Pass means: shown to be below it; Fail: shown to be above it. `max_ratio` compares with the stable
@@ -58,7 +68,7 @@ class ErrorRate(Wire):
     max_ratio: Annotated[float, Field(gt=1)] | None = None
 
 
-class Outcome(Wire):
+class Outcome(Asked):
     """A rate over labelled predictions: `falseNegativeRate` is misses / true positives, and so on.
 
     `threshold` turns a score into a class: score >= threshold is positive.
@@ -70,7 +80,7 @@ class Outcome(Wire):
     min_samples: Annotated[int, Field(ge=1)] = 100
 
 
-class SloPolicy(Wire):
+class SloPolicy(Asked):
     """One promise. Exactly one of `error_rate` (judged on canaries) and `outcome` (judged on matured cohorts)."""
 
     name: str
@@ -79,14 +89,14 @@ class SloPolicy(Wire):
     outcome: Outcome | None = None
 
 
-class Arm(Wire):
+class Arm(Asked):
     """What a slot runs: the ModelDeployment's version (a hash) and the registered model's version."""
 
     version: str
     model_version: str
 
 
-class Canary(Wire):
+class Canary(Asked):
     """A candidate on trial. `id` is unique for ever: evidence and the brake belong to it.
 
     Harm is judged on all ticks of the canary, safety on the ticks since `step_started_time` alone.
@@ -103,7 +113,7 @@ class Canary(Wire):
     beta: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
 
-class Monitoring(Wire):
+class Monitoring(Asked):
     """How cohorts of predictions ripen, and how often a healthy model may raise an alarm (per cohort)."""
 
     cohort_seconds: Annotated[int, Field(ge=1)]
@@ -112,7 +122,7 @@ class Monitoring(Wire):
     false_alarm: Annotated[float, Field(gt=0, lt=1)] = 0.01
 
 
-class Policy(Wire):
+class Policy(Asked):
     """The operator's whole will for one ModelDeployment. `revision` is its content hash and is echoed in the state."""
 
     revision: str
