@@ -50,7 +50,7 @@ def _container(container: Mapping[str, Any], context: Mapping[str, Any]) -> Iter
         "capabilities.add may have NET_BIND_SERVICE only": {*capabilities.get("add", ())} <= {"NET_BIND_SERVICE"},
         "runAsNonRoot must be true": context.get("runAsNonRoot") is True,
         "runAsUser must not be 0": context.get("runAsUser") != 0,
-        "seccompProfile must be set": context.get("seccompProfile", {}).get("type") in PROFILES,
+        "seccompProfile must be set": (context.get("seccompProfile") or {}).get("type") in PROFILES,
         "procMount must be Default": context.get("procMount", "Default") == "Default",
         "ports must not be the host's": not any(port.get("hostPort") for port in container.get("ports", ())),
         "probes must not name a host": not any(
