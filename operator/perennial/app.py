@@ -19,11 +19,10 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from perennial import __version__, facts
+from perennial import __version__, facts, logs
 from perennial.plan import dataset, model_deployment, training_run
 from perennial.plan.actions import Call, Manifest
 from perennial.plan.observed import PlanSettings
-from perennial.runtime import logs
 from perennial.runtime.applier import CallHandler
 from perennial.runtime.connection import connect
 from perennial.runtime.controller import Reconciler

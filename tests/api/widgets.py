@@ -16,10 +16,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from perennial import logs
 from perennial.app import operator_settings
 from perennial.plan.actions import Apply, Call, Delete, Emit, EnsureRun, Manifest, Plan
 from perennial.plan.observed import CallResult, Results
-from perennial.runtime import logs
 from perennial.runtime.connection import Connection, connect
 from perennial.runtime.controller import Reconciler
 from perennial.runtime.errors import PerennialError

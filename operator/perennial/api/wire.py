@@ -18,8 +18,8 @@ Permille = Annotated[int, Field(ge=0, le=1000)]
 class Wire(BaseModel):
     """A message: immutable, camelCase on the wire.
 
-    What a newer collector tells beyond this is passed over; what a newer operator asks beyond this is refused (`Asked`),
-    because a wish must not be half fulfilled.
+    What a newer collector tells beyond this is passed over; what a newer operator asks beyond this is refused
+    (`Asked`), because a wish must not be half fulfilled.
     """
 
     model_config = ConfigDict(

@@ -10,9 +10,9 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
+from perennial import logs
 from perennial.collector.api import application
 from perennial.collector.database import Database
-from perennial.collector.logs import log_json
 from perennial.collector.router_stats import Routers
 from perennial.collector.rtds import WeightServer
 from perennial.collector.service import Collector
@@ -23,7 +23,7 @@ log = logging.getLogger("perennial.collector")
 def main(arguments: list[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code."""
     options = _parser().parse_args(arguments)
-    log_json()
+    logs.configure("INFO", "json")
     try:
         asyncio.run(_run(options))
     except (ValueError, OSError) as error:

@@ -15,12 +15,12 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from pydantic import ValidationError
 
+from perennial.logs import bound
 from perennial.plan.actions import Plan
 from perennial.plan.observed import Results
 from perennial.runtime.applier import Applier, CallFailed, Gone
 from perennial.runtime.clock import Clock
 from perennial.runtime.errors import Conflict, LeadershipLost, Retryable, Terminal
-from perennial.runtime.logs import bound
 from perennial.runtime.queue import WorkQueue
 from perennial.runtime.resources import Key, Resource
 from perennial.runtime.results import CallResults

@@ -12,8 +12,8 @@ from typing import Self
 
 from aiohttp import web
 
+from perennial import logs
 from perennial.server.api import application
-from perennial.server.logs import log_json
 from perennial.server.model import ModelError
 from perennial.server.reporter import Reporter
 from perennial.server.service import Identity, Phase, Service
@@ -77,7 +77,7 @@ def _number(environment: Mapping[str, str], name: str, default: float, most: flo
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code."""
-    log_json()
+    logs.configure("INFO", "json")
     # One prediction is too small to be shared among threads, and pods share cores. Read when LightGBM is imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:

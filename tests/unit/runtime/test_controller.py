@@ -347,7 +347,7 @@ def test_draining_lets_the_work_at_hand_end_and_takes_no_more() -> None:
 
 
 def test_every_line_of_a_reconciliation_carries_its_id(caplog: pytest.LogCaptureFixture) -> None:
-    from perennial.runtime import logs
+    from perennial import logs
 
     lines: list[dict[str, Any]] = []
 

@@ -60,13 +60,12 @@ class TextFormatter(logging.Formatter):
 
 
 def configure(level: str, style: Literal["json", "text"]) -> None:
-    """Send everything from `level` on (what libraries say: from WARNING on) to standard error in this style."""
+    """Send what Perennial says from `level` on, and what libraries say from WARNING on, to standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(level)
-    for noisy in ("kopf", "asyncio", "aiohttp", "kubernetes"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("perennial").setLevel(level)
+    # kopf sets a level of its own.
+    logging.getLogger("kopf").setLevel(logging.WARNING)
     # kopf runs in a thread here, on purpose, and says so at every start.
     logging.getLogger("kopf._core.reactor.running").addFilter(lambda record: "OS signals" not in record.getMessage())
