@@ -24,11 +24,16 @@ COLLECTOR, MLFLOW = "flight-delay-collector:9900", "perennial-mlflow:5000"
 SLO = "missed-late"
 PLACEHOLDER = "perennial.dev/flights:dev"
 GROUP = "perennial.dev"
+POLL_SECONDS, PROGRESS_SECONDS = 1.0, 10.0
 BOLD, DIM, OFF = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
 
 
 class DidNotHappenError(Exception):
-    """A chapter of the story that was waited for in vain."""
+    """A chapter of the story that was waited for in vain, or went otherwise."""
+
+
+class NoAnswerError(DidNotHappenError):
+    """kubectl failed. While something is waited for, it is asked again."""
 
 
 class Story:
@@ -76,7 +81,7 @@ def kubectl(*arguments: str, text: str | None = None) -> str:
         ["kubectl", "--namespace", NAMESPACE, *arguments], input=text, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise DidNotHappenError(f"kubectl {' '.join(arguments[:4])}: {done.stderr.strip()}")
+        raise NoAnswerError(f"kubectl {' '.join(arguments[:4])}: {done.stderr.strip()}")
     return done.stdout
 
 
@@ -100,13 +105,27 @@ def condition(status: dict, type_: str) -> dict:
     return next((item for item in status.get("conditions", []) if item["type"] == type_), {})
 
 
+def replay() -> dict:
+    """Return what the replay last said of itself; empty before it runs."""
+    said = [json.loads(line) for line in kubectl("logs", "--tail=20", "--selector", "app=replayer").splitlines()]
+    return next((line for line in reversed(said) if line["what"] == "replaying"), {})
+
+
 def replayed() -> str:
     """Return the date that the replay has come to."""
-    lines = kubectl("logs", "--tail=1", "--selector", "app=replayer").splitlines()
-    try:
-        return json.loads(lines[-1])["clock"][:10]
-    except (LookupError, ValueError):
-        return "not running yet"
+    return replay().get("clock", "not running yet")[:10]
+
+
+def matured(model_version: str) -> list[dict]:
+    """Return the promise's outcome in each week whose labels are in and which a model version answered for."""
+    cohorts = ask(NAMESPACE, COLLECTOR, "/v1/state")["cohorts"]
+    mine = [cohort for cohort in cohorts if cohort["matured"] and cohort["modelVersion"] == model_version]
+    return [out for cohort in mine for out in cohort["outcomes"] if out["slo"] == SLO and out["total"] >= 100]
+
+
+def rate(outcomes: list[dict]) -> float:
+    """Return the rate over some weeks."""
+    return sum(out["bad"] for out in outcomes) / sum(out["total"] for out in outcomes)
 
 
 class Demo:
@@ -121,26 +140,34 @@ class Demo:
     ) -> object:
         """Return the first true thing that `look` returns; tell what happens meanwhile."""
         deadline = time.monotonic() + seconds
-        shown = time.monotonic()
+        shown, trouble = time.monotonic(), ""
         while time.monotonic() < deadline:
-            self.story.listen()
-            found = look()
-            if found:
+            try:
                 self.story.listen()
-                return found
-            if time.monotonic() - shown > 10:
-                shown = time.monotonic()
-                self.story.progress(f"waiting for {what}; {show() if show else ''}")
-            time.sleep(0.7)
-        raise DidNotHappenError(
-            f"{what} did not happen within {seconds} s. See: kubectl perennial why mdep/{NAME} -n {NAMESPACE}"
-        )
+                found = look()
+                if found:
+                    return found
+                if time.monotonic() - shown > PROGRESS_SECONDS:
+                    shown = time.monotonic()
+                    self.story.progress(f"waiting for {what}; {show() if show else ''}")
+                trouble = ""
+            except (NoAnswerError, LookupError, ValueError) as error:  # not there yet, or not answering now
+                trouble = f" The last answer was: {error}."
+            time.sleep(POLL_SECONDS)
+        raise DidNotHappenError(f"{what} did not happen within {seconds} s.{trouble}")
 
-    def apply(self, folder: Path) -> None:
-        """Apply a folder's manifests, with the images that were built here."""
-        for path in sorted(folder.glob("*.yaml")):
+    def apply(self, *paths: Path) -> None:
+        """Apply manifests, with the images that were built here."""
+        for path in paths:
             text = path.read_text().replace(PLACEHOLDER, self.images["flights"])
             kubectl("apply", "--server-side", "--force-conflicts", "--validate=strict", "--filename", "-", text=text)
+
+    def world(self) -> None:
+        """The lake fills while Perennial is being installed. What an earlier demo left is removed first."""
+        if kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
+            self.story.progress("removing what an earlier demo left")
+            kubectl("delete", "namespace", NAMESPACE, "--wait=true", "--timeout=180s")
+        self.apply(HERE / "00-namespace.yaml", HERE / "lake.yaml")
 
     def install(self) -> None:
         self.story.progress("installing the chart (operator, MLflow)")
@@ -161,8 +188,7 @@ class Demo:
 
     def first_model(self) -> None:
         """The lake is checked, a real Job trains, the gate passes, the version is registered and served."""
-        kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true", "--timeout=180s")
-        self.apply(HERE)
+        self.apply(*sorted(HERE.glob("*.yaml")))
         self.story.tell("Namespace/flights", "Applied", "kubectl apply -f examples/flights/")
 
         def ready() -> dict | None:
@@ -191,7 +217,7 @@ class Demo:
         """A server that fails 15 % of its requests gets a tenth of the traffic, and loses it again by itself."""
         self.until("requests", lambda: self.predictions() > 500, 120, replayed)
         before = deployment()["stable"]["version"]
-        self.apply(HERE / "bad")
+        self.apply(HERE / "bad" / "modeldeployment.yaml")
         self.story.tell(f"ModelDeployment/{NAME}", "Version 2 applied", "its server fails 15 % of its requests")
 
         def rolled_back() -> dict | None:
@@ -207,7 +233,7 @@ class Demo:
             raise DidNotHappenError(f"the rollback took {requests} requests; 1,000 may do")
         evidence = {"requests": requests, "eValue": e_value, "decision": record}
         self.story.tell(f"ModelDeployment/{NAME}", "Rolled back, and nobody touched anything", evidence)
-        self.apply(HERE)
+        self.apply(HERE / "modeldeployment.yaml")
         self.story.tell(f"ModelDeployment/{NAME}", "The good manifest is applied again", "as a revert in git would do")
 
     def decay(self) -> dict:
@@ -308,8 +334,9 @@ class Demo:
 
 AFTERWARDS = f"""
 Look around:
-  export KUBECONFIG={{kubeconfig}}
+  export KUBECONFIG={{kubeconfig}} PATH="$PWD/.venv/bin:$PATH"
   kubectl perennial get -n {NAMESPACE}
+  kubectl perennial why modeldeployment/{NAME} -n {NAMESPACE}
   kubectl get dataset,trainingrun,modeldeployment -n {NAMESPACE}
   kubectl describe modeldeployment {NAME} -n {NAMESPACE}
   kubectl port-forward -n {SYSTEM} service/perennial-mlflow 5000     and http://localhost:5000
