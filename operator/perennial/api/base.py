@@ -49,6 +49,8 @@ def exactly_one_of(*names: str) -> tuple[str, str]:
 
 
 def _utc(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("a moment must have a time zone, such as Z")
     return value.astimezone(UTC).replace(microsecond=0)
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Slot = Literal["a", "b"]
 Permille = Annotated[int, Field(ge=0, le=1000)]
+Natural = Annotated[int, Field(ge=0)]
 
 
 class Wire(BaseModel):
@@ -136,8 +137,8 @@ class Policy(Asked):
 class Count(Wire):
     """Requests (or labelled predictions) of one arm, and how many of them were bad."""
 
-    total: int
-    bad: int
+    total: Natural
+    bad: Natural
 
 
 class SloVerdict(Wire):
@@ -161,8 +162,8 @@ class SloVerdict(Wire):
     log_threshold_safe: float
     low: float | None = None
     high: float | None = None
-    needed: int | None = None
-    eta_seconds: float | None = None
+    needed: Natural | None = None
+    eta_seconds: Annotated[float, Field(ge=0)] | None = None
 
 
 class Brake(Wire):
@@ -185,8 +186,8 @@ class CohortOutcome(Wire):
     """An outcome SLO on one cohort. `value` = bad / total, with a 95 % interval."""
 
     slo: str
-    total: int
-    bad: int
+    total: Natural
+    bad: Natural
     value: float | None = None
     low: float | None = None
     high: float | None = None
@@ -199,8 +200,8 @@ class Cohort(Wire):
     end: datetime
     version: str
     model_version: str
-    predictions: int
-    labelled: int
+    predictions: Natural
+    labelled: Natural
     matured: bool
     outcomes: tuple[CohortOutcome, ...] = ()
 
