@@ -86,7 +86,7 @@ def resources(asked: Resources, *, cpu: str, memory: str, memory_limit: str) -> 
 
 def _amount(quantity: str) -> Decimal:
     """Return the number that a quantity (`500m`, `2Gi`, `1e3`) stands for."""
-    number = quantity.rstrip("numkMGTPEi")
+    number = quantity.rstrip("numkKMGTPEi")
     suffix = quantity[len(number) :]
     if suffix.endswith("i"):
         return Decimal(number) * Decimal(1024) ** (1 + "KMGTPE".index(suffix[0]))
