@@ -1,0 +1,83 @@
+"""Who is planned anew when something changes, and what an outside error means to the runtime."""
+
+from typing import Any
+
+import pytest
+from test_store import pod
+from virtual_time import run
+
+from perennial import facts
+from perennial.app import calls_to, references, users_of_model
+from perennial.plan.actions import Call, SetAlias
+from perennial.runtime.errors import Terminal, Unavailable
+from perennial.runtime.resources import Key
+from perennial.runtime.store import Store
+
+CALL = SetAlias(model="delay", alias="champion", version="3")
+
+
+@pytest.fixture
+def store() -> Store:
+    store = Store()
+
+    def put(kind: str, name: str, spec: dict[str, Any], namespace: str = "ns") -> None:
+        store.put(kind, {**pod(name, 5, namespace=namespace), "kind": kind, "spec": spec})
+
+    put("TrainingRun", "run-1", {"datasetRef": {"name": "flights"}, "model": {"name": "delay"}})
+    put("TrainingRun", "run-2", {"datasetRef": {"name": "weather"}, "model": {"name": "rain"}})
+    put("TrainingRun", "run-1", {"datasetRef": {"name": "flights"}, "model": {"name": "delay"}}, "other")
+    put("ModelDeployment", "delay", {"model": {"name": "delay"}})
+    put("ModelDeployment", "rain", {"model": {"name": "rain"}})
+    put("ModelDeployment", "delay", {"model": {"name": "delay"}}, "other")
+    return store
+
+
+def test_a_dataset_concerns_the_runs_that_name_it_in_its_namespace(store: Store) -> None:
+    (mapper,) = references(store)["Dataset"]
+    assert list(mapper({**pod("flights", 6), "spec": {}})) == [Key("TrainingRun", "ns", "run-1")]
+
+
+def test_a_run_concerns_the_deployments_of_its_model_in_its_namespace(store: Store) -> None:
+    (mapper,) = references(store)["TrainingRun"]
+    run = store.get("TrainingRun", "ns", "run-1")
+    assert run is not None
+    assert list(mapper(run)) == [Key("ModelDeployment", "ns", "delay")]
+
+
+def test_a_registered_model_concerns_its_users_everywhere(store: Store) -> None:
+    assert set(users_of_model(store, "delay")) == {
+        Key(kind, namespace, name)
+        for kind, name in (("TrainingRun", "run-1"), ("ModelDeployment", "delay"))
+        for namespace in ("ns", "other")
+    }
+    assert list(users_of_model(store, "unheard-of")) == []
+
+
+class Outside:
+    """Stands for `facts.Outside`, which has tests of its own against real services."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.carried_out: list[tuple[Call, str, str]] = []
+
+    async def carry_out(self, call: Call, namespace: str, name: str) -> dict[str, str]:
+        if self.error is not None:
+            raise self.error
+        self.carried_out.append((call, namespace, name))
+        return {"version": "3"}
+
+
+def test_calls_are_made_for_their_object() -> None:
+    outside = Outside()
+    brought = run(calls_to(outside)(Key("TrainingRun", "ns", "run-1"), CALL))  # type: ignore[arg-type]
+    assert brought == {"version": "3"}
+    assert outside.carried_out == [(CALL, "ns", "run-1")]
+
+
+def test_an_outage_is_retried_and_a_refusal_is_not() -> None:
+    key = Key("TrainingRun", "ns", "run-1")
+    with pytest.raises(Unavailable, match="MLflow is unavailable: connection refused") as away:
+        run(calls_to(Outside(facts.Unavailable("MLflow", "connection refused", 7)))(key, CALL))  # type: ignore[arg-type]
+    assert away.value.after == 7
+    with pytest.raises(Terminal, match="MLflow: no such model"):
+        run(calls_to(Outside(facts.Refused("MLflow", "no such model", 404)))(key, CALL))  # type: ignore[arg-type]

@@ -1,0 +1,126 @@
+"""Reports become keys: of the object, of its owners, and of who refers to it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from test_store import pod
+from virtual_time import run
+
+from perennial.plan.actions import Manifest
+from perennial.runtime.intake import Intake, owners
+from perennial.runtime.queue import WorkQueue
+from perennial.runtime.resources import CONFIG_MAP, DATASET, POD, TRAINING_RUN, Key
+from perennial.runtime.store import Store
+
+OWNER = Key("Dataset", "ns", "flights")
+
+
+def owned(version: int, owner: str = "flights") -> dict[str, Any]:
+    manifest = pod("x", version)
+    reference = {"uid": f"uid-{owner}", "kind": "Dataset", "name": owner, "controller": True}
+    manifest["metadata"]["ownerReferences"] = [reference]
+    return manifest
+
+
+class World:
+    def __init__(self) -> None:
+        self.store = Store()
+        self.queues: dict[str, WorkQueue[Key]] = {"Dataset": WorkQueue(), "TrainingRun": WorkQueue()}
+
+        def users(changed: Manifest) -> Iterable[Key]:
+            yield Key("TrainingRun", "ns", f"uses-{changed['metadata']['name']}")
+
+        self.intake = Intake(self.store, self.queues, {"Dataset": (users,)})
+
+    async def taken(self) -> set[Key]:
+        """Return all keys that wait, and take them."""
+        found = set()
+        for queue in self.queues.values():
+            while len(queue):
+                key = await queue.get()
+                queue.done(key)
+                found.add(key)
+        return found
+
+
+def test_an_object_of_a_reconciled_kind_brings_itself_and_who_refers_to_it() -> None:
+    async def story() -> None:
+        world = World()
+        world.intake.put(DATASET, {**pod("flights", 5), "kind": "Dataset"})
+        assert await world.taken() == {OWNER, Key("TrainingRun", "ns", "uses-flights")}
+
+    run(story())
+
+
+def test_a_child_brings_its_controller_and_a_grandchild_whom_its_labels_name() -> None:
+    manifest = pod("p", 5, owner="job-uid")
+    manifest["metadata"]["labels"] = {"perennial.dev/kind": "Dataset", "perennial.dev/name": "flights"}
+    assert list(owners(manifest)) == [Key("Job", "ns", "job"), OWNER]
+
+    async def story() -> None:
+        world = World()
+        world.intake.put(POD, manifest)
+        assert await world.taken() == {OWNER}, "Jobs are not reconciled"
+
+    run(story())
+
+
+def test_a_report_that_is_no_news_still_brings_the_key() -> None:
+    """The store knew the state from the answer to our own write; what follows from it is still to be planned."""
+
+    async def story() -> None:
+        world = World()
+        world.store.put("ConfigMap", owned(5))
+        world.intake.put(CONFIG_MAP, owned(5))
+        assert await world.taken() == {OWNER}
+
+    run(story())
+
+
+def test_a_child_that_changes_hands_brings_both_owners() -> None:
+    async def story() -> None:
+        world = World()
+        world.intake.put(CONFIG_MAP, owned(5, "flights"))
+        await world.taken()
+        world.intake.put(CONFIG_MAP, owned(6, "weather"))
+        assert await world.taken() == {OWNER, Key("Dataset", "ns", "weather")}
+
+    run(story())
+
+
+def test_an_end_brings_the_same_keys_as_a_change() -> None:
+    async def story() -> None:
+        world = World()
+        world.intake.put(CONFIG_MAP, owned(5))
+        await world.taken()
+        world.intake.remove(CONFIG_MAP, owned(6))
+        assert await world.taken() == {OWNER}
+        assert world.store.get("ConfigMap", "ns", "x") is None
+
+    run(story())
+
+
+def test_a_list_brings_the_keys_of_what_was_wrong_and_no_others() -> None:
+    async def story() -> None:
+        world = World()
+        world.intake.put(CONFIG_MAP, owned(5))
+        world.intake.put(TRAINING_RUN, {**pod("same", 6), "kind": "TrainingRun"})
+        await world.taken()
+        assert world.intake.replace(CONFIG_MAP, None, [], 9) == [Key("ConfigMap", "ns", "x")]
+        assert await world.taken() == {OWNER}
+        assert world.intake.replace(TRAINING_RUN, None, [{**pod("same", 6), "kind": "TrainingRun"}], 9) == []
+        assert await world.taken() == set()
+
+    run(story())
+
+
+def test_a_full_round_brings_every_object_of_the_reconciled_kinds() -> None:
+    async def story() -> None:
+        world = World()
+        for number in range(3):
+            world.store.put("Dataset", {**pod(f"d{number}", 5), "kind": "Dataset"})
+        world.store.put("Pod", pod("p", 5))
+        world.intake.enqueue_all()
+        assert await world.taken() == {Key("Dataset", "ns", f"d{number}") for number in range(3)}
+
+    run(story())
