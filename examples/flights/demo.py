@@ -24,6 +24,8 @@ COLLECTOR, MLFLOW = "flight-delay-collector:9900", "perennial-mlflow:5000"
 SLO = "missed-late"
 PLACEHOLDER = "perennial.dev/flights:dev"
 GROUP = "perennial.dev"
+EVER = "2000-01-01T00:00:00Z"
+MIN_SAMPLES = 100  # of a week that counts
 MOST_REQUESTS = 1000  # that a bad candidate may get before it is braked
 MOST_FAILED = 0.01  # of all requests, over the whole story
 POLL_SECONDS, PROGRESS_SECONDS = 1.0, 10.0
@@ -77,14 +79,28 @@ class Story:
                 )
 
 
+def output_of(*command: str, text: str | None = None, waiting: Callable[[], None] | None = None) -> str:
+    """Run a command and return what it printed; while it takes long, call `waiting` now and then."""
+    pipe = subprocess.PIPE
+    try:
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    except FileNotFoundError:
+        raise DidNotHappenError(f"{command[0]} must be on PATH: `make setup` puts it into .venv/bin") from None
+    while True:
+        try:
+            printed, trouble = process.communicate(text, timeout=PROGRESS_SECONDS)
+            break
+        except subprocess.TimeoutExpired:
+            if waiting is not None:
+                waiting()
+    if process.returncode:
+        raise NoAnswerError(f"{' '.join(command[:6])}: {trouble.strip()}")
+    return printed
+
+
 def kubectl(*arguments: str, text: str | None = None) -> str:
     """Run kubectl in the example's namespace."""
-    done = subprocess.run(
-        ["kubectl", "--namespace", NAMESPACE, *arguments], input=text, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise NoAnswerError(f"kubectl {' '.join(arguments[:4])}: {done.stderr.strip()}")
-    return done.stdout
+    return output_of("kubectl", "--namespace", NAMESPACE, *arguments, text=text)
 
 
 def get(*what: str) -> dict:
@@ -118,11 +134,14 @@ def replayed() -> str:
     return replay().get("clock", "not running yet")[:10]
 
 
-def matured(model_version: str) -> list[dict]:
+def matured(model_version: str, since: str = "") -> list[dict]:
     """Return the promise's outcome in each week whose labels are in and which a model version answered for."""
     cohorts = ask(NAMESPACE, COLLECTOR, "/v1/state")["cohorts"]
     mine = [cohort for cohort in cohorts if cohort["matured"] and cohort["modelVersion"] == model_version]
-    return [out for cohort in mine for out in cohort["outcomes"] if out["slo"] == SLO and out["total"] >= 100]
+    weeks = [
+        cohort for cohort in mine if datetime.fromisoformat(cohort["start"]) >= datetime.fromisoformat(since or EVER)
+    ]
+    return [out for cohort in weeks for out in cohort["outcomes"] if out["slo"] == SLO and out["total"] >= MIN_SAMPLES]
 
 
 def rate(outcomes: list[dict]) -> float:
@@ -168,24 +187,16 @@ class Demo:
         """The lake fills while Perennial is being installed. What an earlier demo left is removed first."""
         if kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
             self.story.progress("removing what an earlier demo left")
-            kubectl("delete", "namespace", NAMESPACE, "--wait=true", "--timeout=180s")
+            delete = ["kubectl", "delete", "namespace", NAMESPACE, "--wait=true", "--timeout=180s"]
+            output_of(*delete, waiting=lambda: self.story.progress("waiting for its pods to end"))
         self.apply(HERE / "00-namespace.yaml", HERE / "lake.yaml")
 
     def install(self) -> None:
         self.story.progress("installing the chart (operator, MLflow)")
-        command = [
-            "helm",
-            "upgrade",
-            "--install",
-            "perennial",
-            str(ROOT / "charts" / "perennial"),
-            "--namespace",
-            SYSTEM,
-        ]
-        values = ["--create-namespace", "--values", str(ROOT / "build" / "images.yaml"), "--wait", "--timeout", "5m"]
-        done = subprocess.run([*command, *values], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise DidNotHappenError(f"helm: {done.stderr.strip()}")
+        chart, values = ROOT / "charts" / "perennial", ROOT / "build" / "images.yaml"
+        where = ["--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "5m"]
+        install = ["helm", "upgrade", "--install", "perennial", str(chart), "--values", str(values), *where]
+        output_of(*install, waiting=lambda: self.story.progress("waiting for the operator and MLflow to be ready"))
         self.story.tell("Release/perennial", "Installed", "the operator and MLflow are ready")
 
     def first_model(self) -> None:
@@ -246,14 +257,15 @@ class Demo:
             raise DidNotHappenError(f"The promise was to be kept in spring, but: {found['message']}")
         self.story.tell(f"ModelDeployment/{NAME}", "The promise is kept", {"date": replayed(), **found})
 
-    def decay(self) -> None:
-        """In June, the matured cohorts show that late flights are missed."""
+    def decay(self) -> str:
+        """In June, the matured cohorts show that late flights are missed; return the one that tipped the balance."""
         status = self.until("the decay", self.broken, 420, lambda: f"it is {replayed()}; {self.quality()}")
         found = next(item for item in status["slos"] if item["name"] == SLO)
         evidence = {"falseNegativeRate": found["value"], "date": replayed(), **found}
         self.story.tell(f"ModelDeployment/{NAME}", "Late flights are missed", evidence)
+        return found["cohort"]
 
-    def cure(self) -> None:
+    def cure(self, since: str) -> None:
         """It retrains itself, passes the gate against the champion, and is promoted step by step."""
         before = deployment()["stable"]["modelVersion"]
         started = self.until(
@@ -289,17 +301,17 @@ class Demo:
             raise DidNotHappenError(f"MLflow's champion is version {champion}, not {run['modelVersion']}")
         moved = {"champion": champion, **record}
         self.story.tell(f"ModelDeployment/{NAME}", "Promoted; MLflow's champion has moved", moved)
-        self.better(before, champion)
+        self.better(since, before, champion)
 
-    def better(self, old: str, new: str) -> None:
-        """The weeks that follow are visibly better."""
+    def better(self, since: str, old: str, new: str) -> None:
+        """The new model's weeks are visibly better than the old one's since it decayed."""
         weeks = self.until(
             "two weeks of the new model whose labels are in",
             lambda: found if len(found := matured(new)) > 1 else None,
             180,
             lambda: f"it is {replayed()}; {self.quality()}",
         )
-        before, after = rate(matured(old)[-2:]), rate(weeks)
+        before, after = rate(matured(old, since)), rate(weeks)
         if after > before - 0.1:
             raise DidNotHappenError(f"The false negative rate was {before:.2f} and is {after:.2f}: not visibly better")
         evidence = {"falseNegativeRate": {"before": round(before, 3), "after": round(after, 3)}, "date": replayed()}
@@ -374,8 +386,7 @@ def main() -> int:
         demo.first_model()
         demo.bad_candidate()
         demo.spring()
-        demo.decay()
-        demo.cure()
+        demo.cure(demo.decay())
         demo.passengers()
     except DidNotHappenError as missing:
         story.listen()
