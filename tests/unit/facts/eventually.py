@@ -6,5 +6,5 @@ from collections.abc import Callable
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - the condition is the code under test's, it has no event
+        while not condition():  # the condition is the code under test, which has no event to wait for
             await asyncio.sleep(0.01)
