@@ -151,7 +151,7 @@ class LocalCluster:
         process = self._supervisor.process()
         if process is None:
             raise ClusterError(f"The cluster {self.paths.name} must be running; start it with `make cluster`.")
-        return ["nsenter", f"--target={process}", "--mount", *namespaces, "--", *command]
+        return ["nsenter", f"--target={process}", "--mount", "--root", *namespaces, "--", *command]
 
     def _containerd_answers(self) -> bool:
         return subprocess.run(self._inside(*_CTR, "version"), capture_output=True, check=False).returncode == 0
