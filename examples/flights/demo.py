@@ -91,6 +91,7 @@ def output_of(*command: str, text: str | None = None, waiting: Callable[[], None
             printed, trouble = process.communicate(text, timeout=PROGRESS_SECONDS)
             break
         except subprocess.TimeoutExpired:
+            text = None  # it is sent once
             if waiting is not None:
                 waiting()
     if process.returncode:
