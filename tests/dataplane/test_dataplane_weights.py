@@ -109,7 +109,9 @@ async def test_a_router_that_restarts_is_counted_on(
         lambda s: s.verdicts[0].candidate.total + s.verdicts[0].stable.total == 200, "the first 200 are counted"
     )
     await router.stop()
+    await collector.until(lambda s: s.members is None, "the router is missed")
     await router.start()
+    await collector.until(lambda s: s.members is not None, "the router is looked at again")
     await collector.until(lambda s: s.weights.verified == {"a": 500, "b": 500}, "the weights are verified again")
     await traffic.send(300)
     counted = await collector.until(
