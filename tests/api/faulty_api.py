@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import ssl
+import weakref
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,6 +73,7 @@ class FaultyApi:
     asked: list[Request] = field(default_factory=list)
     writes: int = 0
     url: str = ""
+    _streams: "weakref.WeakSet[asyncio.Transport]" = field(default_factory=weakref.WeakSet)
 
     def connection(self) -> Connection:
         """Return the way for an operator through this line."""
@@ -106,6 +108,9 @@ class FaultyApi:
                 yield self
             finally:
                 await runner.cleanup()
+                for stream in list(self._streams):
+                    stream.abort()  # else TLS waits for the server's goodbye, and nobody waits for TLS
+                await asyncio.sleep(0)
 
     async def _pass(self, incoming: web.Request) -> web.StreamResponse:
         body = await incoming.read()
@@ -130,8 +135,10 @@ class FaultyApi:
             if name in incoming.headers
         }
         url = f"{self.control_plane.url}{incoming.raw_path}"
-        async with self._session.request(incoming.method, url, data=body, headers=headers) as upstream:
+        async with self._session.request(incoming.method, url, data=body or None, headers=headers) as upstream:
             self.log.append((request, upstream.status))
+            if upstream.connection is not None and upstream.connection.transport is not None:
+                self._streams.add(upstream.connection.transport)
             if isinstance(fault, Cut):
                 await upstream.read()
                 raise self._cut(incoming, fault)

@@ -7,6 +7,7 @@ again, while reconciliations, the lease and the probes go on.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _BEAT_SECONDS: Final = 5.0
 _RESTART_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
-_STOP_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 2.0
 
 
 class Sink(Protocol):
@@ -107,48 +108,55 @@ class KopfSource:
                 self._on_listed(resource)
 
     async def _one_life(self) -> BaseException | None:
-        """Run kopf in a thread until it ends, is to be restarted, or this task is cancelled. Return what ended it."""
+        """Run kopf in a thread until it fails, is to be restarted, or this task is cancelled. Return what failed.
+
+        A kopf that fails does not always end: its tasks wait for one another. So the failure of the first counts.
+        """
         loop = asyncio.get_running_loop()
-        ended: asyncio.Future[BaseException | None] = loop.create_future()
-        stop = _Stop()
-        thread = threading.Thread(target=self._thread, args=(loop, stop, ended), name="kopf", daemon=True)
+        life = _Life(loop)
+        thread = threading.Thread(target=self._thread, args=(life,), name="kopf", daemon=True)
         self._beat = time.monotonic()
         thread.start()
         restart = asyncio.create_task(self._restart.wait(), name="kopf restart")
         try:
-            await asyncio.wait((ended, restart), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((life.failed, restart), return_when=asyncio.FIRST_COMPLETED)
         finally:
             restart.cancel()
-            stop.set()
-            # A thread that does not end is left behind: it is a daemon, and its reports change nothing that is wrong.
-            await asyncio.wait((ended,), timeout=_STOP_SECONDS)
-        return ended.result() if ended.done() else None
+            life.stop()
+            # A thread that does not end is left behind: it is a daemon, and what it reports is true or old news.
+            await asyncio.wait((life.ended,), timeout=_STOP_SECONDS + 1)
+        return life.failed.result() if life.failed.done() else None
 
-    def _thread(
-        self, main: asyncio.AbstractEventLoop, stop: "_Stop", ended: "asyncio.Future[BaseException | None]"
-    ) -> None:
-        error: BaseException | None = None
+    def _thread(self, life: "_Life") -> None:
         try:
-            asyncio.run(self._watch(main, stop))
+            asyncio.run(self._watch(life))
         except BaseException as raised:  # noqa: BLE001 - whatever ended kopf, the main loop decides
-            error = raised
-        if not main.is_closed():
-            main.call_soon_threadsafe(_settle, ended, error)
+            life.tell(life.failed, raised)
+        life.tell(life.failed, None)
+        life.tell(life.ended, None)
 
-    async def _watch(self, main: asyncio.AbstractEventLoop, stop: "_Stop") -> None:
-        beating = asyncio.create_task(self._beating(), name="heartbeat")  # before kopf, which cancels later tasks
+    async def _watch(self, life: "_Life") -> None:
+        beating = asyncio.create_task(self._beating(), name="heartbeat")
         sessions = _Sessions(self._connection)
+        ours = asyncio.all_tasks()  # kopf cancels all others at its end
+        roots = await kopf.spawn_tasks(
+            registry=self._registry(life, sessions),
+            settings=self._settings(),
+            stop_flag=life.flag(),
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            standalone=True,
+        )
+        running = asyncio.create_task(kopf.run_tasks(roots, ignored=ours), name="kopf")
         try:
-            await kopf.operator(
-                registry=self._registry(main, sessions),
-                settings=self._settings(),
-                stop_flag=stop.flag(),
-                clusterwide=not self._namespaces,
-                namespaces=self._namespaces,
-                standalone=True,
-            )
+            done, _ = await asyncio.wait(roots, return_when=asyncio.FIRST_COMPLETED)
+            errors = [task.exception() for task in done if not task.cancelled()]
+            life.tell(life.failed, next((error for error in errors if error is not None), None))
+            await asyncio.wait((running,), timeout=_STOP_SECONDS)
         finally:
             beating.cancel()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
             await sessions.close()
 
     async def _beating(self) -> None:
@@ -170,7 +178,7 @@ class KopfSource:
                 settings.watching.label_selectors[where] = SELECTOR
         return settings
 
-    def _registry(self, main: asyncio.AbstractEventLoop, sessions: "_Sessions") -> kopf.OperatorRegistry:
+    def _registry(self, life: "_Life", sessions: "_Sessions") -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
 
         @kopf.on.login(registry=registry)
@@ -179,7 +187,7 @@ class KopfSource:
 
         for resource in self._resources:
             kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, id=resource.plural)(
-                self._handler(main, resource)
+                self._handler(life.main, resource)
             )
         return registry
 
@@ -198,11 +206,6 @@ class KopfSource:
         self._sink.put(resource, manifest)
         if kind_of_event is None:
             self._on_listed(resource)
-
-
-def _settle(ended: "asyncio.Future[BaseException | None]", error: BaseException | None) -> None:
-    if not ended.done():
-        ended.set_result(error)
 
 
 class _Sessions:
@@ -239,26 +242,43 @@ class _Sessions:
         return response
 
 
-class _Stop:
-    """A flag for kopf, which it awaits in its own loop and which is set from another thread."""
+class _Life:
+    """One life of kopf, as two event loops share it.
 
-    def __init__(self) -> None:
+    `failed` is done when kopf begins to end, with the reason if it is an error; `ended` when its thread is over.
+    """
+
+    def __init__(self, main: asyncio.AbstractEventLoop) -> None:
+        self.main = main
+        self.failed: asyncio.Future[BaseException | None] = main.create_future()
+        self.ended: asyncio.Future[BaseException | None] = main.create_future()
         self._lock = threading.Lock()
-        self._wanted = False
+        self._stopped = False
         self._flag: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def flag(self) -> asyncio.Event:
-        """Return the flag; called once, in kopf's loop."""
+        """Return kopf's stop flag; called once, in kopf's loop."""
         with self._lock:
             self._flag, self._loop = asyncio.Event(), asyncio.get_running_loop()
-            if self._wanted:
+            if self._stopped:
                 self._flag.set()
             return self._flag
 
-    def set(self) -> None:
-        """Set it, from anywhere, any number of times, also when kopf has ended already."""
+    def stop(self) -> None:
+        """Ask kopf to end, from the main loop, any number of times, also when it has ended already."""
         with self._lock:
-            self._wanted = True
-            if self._flag is not None and self._loop is not None and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._flag.set)
+            self._stopped = True
+            if self._flag is not None and self._loop is not None:
+                with contextlib.suppress(RuntimeError):  # its loop is closed
+                    self._loop.call_soon_threadsafe(self._flag.set)
+
+    def tell(self, moment: "asyncio.Future[BaseException | None]", error: BaseException | None) -> None:
+        """Let the main loop know, from kopf's thread. Only the first time counts."""
+        with contextlib.suppress(RuntimeError):  # the main loop is closed: nobody cares any more
+            self.main.call_soon_threadsafe(_settle, moment, error)
+
+
+def _settle(moment: "asyncio.Future[BaseException | None]", error: BaseException | None) -> None:
+    if not moment.done():
+        moment.set_result(error)
