@@ -1,7 +1,6 @@
 """The training script on real weeks, and what the promise in the manifest does on the real year."""
 
 from argparse import Namespace
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,16 @@ from perennial.server.model import load
 
 
 @pytest.fixture
-def logged_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[mlflow.MlflowClient]:
-    """MLflow's environment, as a Job has it, but a database in place of a server."""
+def logged_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> mlflow.MlflowClient:
+    """MLflow's environment, as a Job has it: a run that is there already; but a database in place of a server."""
     address = f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.chdir(tmp_path)  # its artifacts
-    yield mlflow.MlflowClient(address)
-    mlflow.set_experiment(experiment_id="0")
+    client = mlflow.MlflowClient(address)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    monkeypatch.setenv("MLFLOW_RUN_ID", client.create_run("0").info.run_id)
+    return client
 
 
 def run_script(monkeypatch: pytest.MonkeyPatch, data: Path, *arguments: str) -> None:

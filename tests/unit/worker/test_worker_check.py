@@ -16,7 +16,7 @@ from worker_process import Worker, write_parquet
 from perennial.worker.check import Rules, check, fitted
 from perennial.worker.errors import BadArguments, StorageFailed, Unavailable
 from perennial.worker.manifest import Manifest
-from perennial.worker.report import MESSAGE_BYTES, clip, encoded
+from perennial.worker.report import MESSAGE_BYTES, Progress, clip, encoded
 from perennial.worker.snapshots import Snapshots, storage_errors
 
 WEEK = [datetime(2013, 1, day, 12, 30, tzinfo=UTC) for day in (1, 2, 3)]
@@ -412,3 +412,15 @@ def test_manifests_name_what_was_copied_not_what_was_listed(source: Path, snapsh
         Manifest.parse((snapshots / "manifests" / digest.removeprefix("sha256:")).read_bytes(), digest).size
         == (source / "week-01.parquet").stat().st_size
     )
+
+
+def test_long_work_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = iter([0.0, 1.0, 3.0, 4.0, 6.0])
+    monkeypatch.setattr("perennial.worker.report.time.monotonic", lambda: next(now))
+    progress = Progress("reading", 8_000_000, (1e6, "MB"))
+    for _ in range(4):
+        progress.add(2_000_000)
+    assert capsys.readouterr().err.splitlines() == [
+        "reading: 4 of 8 MB, about 3 s left",
+        "reading: 8 of 8 MB, about 0 s left",
+    ]
