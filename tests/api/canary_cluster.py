@@ -1,0 +1,138 @@
+"""A ModelDeployment's side of the API server: what users apply, what operators wrote, and a node that is played."""
+
+import asyncio
+import contextlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from cluster.apiserver import ControlPlane
+from cluster.errors import ClusterError
+from cluster.rest import Api
+from perennial.api.model_deployment import ModelDeploymentStatus
+from perennial.api.wire import Slot
+from perennial.runtime.resources import DEPLOYMENT, EVENT, LEASE, MODEL_DEPLOYMENT, POD, TRAINING_RUN
+
+NAME = "delay"
+LEASE_NAME = "perennial-operator"
+WEIGHTS = (20, 50)
+DEPLOYED = {
+    "apiVersion": MODEL_DEPLOYMENT.api_version,
+    "kind": MODEL_DEPLOYMENT.kind,
+    "metadata": {"name": NAME},
+    "spec": {
+        "model": {"name": "flight-delay", "fromRetraining": {}},
+        # About 23 requests without a failure show a rate below 0.2, about 6 failures one above.
+        "slos": [{"name": "errors", "errorRate": {"max": "0.2"}}],
+        "canary": {"steps": [{"weight": weight} for weight in WEIGHTS], "scaleDownDelaySeconds": 0},
+    },
+}
+_MERGE = "application/merge-patch+json"
+
+
+def run_of(version: str) -> dict[str, Any]:
+    """Return the TrainingRun that registers a version of the model."""
+    return {
+        "apiVersion": TRAINING_RUN.api_version,
+        "kind": TRAINING_RUN.kind,
+        "metadata": {"name": f"flights-{version}"},
+        "spec": {
+            "datasetRef": {"name": "flights"},
+            "model": {"name": "flight-delay"},
+            "trainer": {"image": "registry.test/trainer:1"},
+        },
+    }
+
+
+class Node:
+    """Plays the kubelet: every pod of the namespace gets ready at 127.0.0.1, but for slots that are held back."""
+
+    def __init__(self, api: Api, namespace: str) -> None:
+        self.held: set[Slot] = set()
+        self._api = api
+        self._pods = POD.path(namespace)
+
+    async def run(self) -> None:
+        """Play until cancelled."""
+        while True:
+            pods = await asyncio.to_thread(self._api.get, self._pods)
+            for pod in pods["items"]:
+                waits = not pod.get("status", {}).get("podIP") and not pod["metadata"].get("deletionTimestamp")
+                if waits and pod["metadata"]["labels"].get("perennial.dev/slot") not in self.held:
+                    await asyncio.to_thread(self._start, pod["metadata"]["name"])
+            await asyncio.sleep(0.2)
+
+    def _start(self, name: str) -> None:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": now}
+        status = {"phase": "Running", "podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}], "conditions": [ready]}
+        with contextlib.suppress(ClusterError):  # it was deleted meanwhile; one that is still there is tried again
+            self._api.call("PATCH", f"{self._pods}/{name}/status", {"status": status}, content_type=_MERGE)
+
+
+class CanaryCluster:
+    """The test's namespace, seen without any cache."""
+
+    def __init__(self, control_plane: ControlPlane, namespace: str) -> None:
+        self.api = control_plane.api
+        self.namespace = namespace
+        self._audit_log = control_plane.audit_log
+
+    def apply(self, manifest: dict[str, Any], *, manager: str = "somebody") -> dict[str, Any]:
+        """Apply one of the manifests that users write."""
+        resource = {each.kind: each for each in (MODEL_DEPLOYMENT, TRAINING_RUN)}[manifest["kind"]]
+        return self.api.apply(resource.path(self.namespace, manifest["metadata"]["name"]), manifest, manager=manager)
+
+    def offer(self, version: str) -> None:
+        """Let a TrainingRun have registered a version of the model."""
+        made = self.apply(run_of(version))
+        path = TRAINING_RUN.path(self.namespace, made["metadata"]["name"], "status")
+        status = {"terminalState": "Succeeded", "modelVersion": version}
+        self.api.call("PATCH", path, {"status": status}, content_type=_MERGE)
+
+    def get(self) -> dict[str, Any]:
+        return self.api.get(MODEL_DEPLOYMENT.path(self.namespace, NAME))
+
+    def status(self) -> ModelDeploymentStatus:
+        """Return what is recorded, by a read of its own."""
+        return ModelDeploymentStatus.model_validate(self.get().get("status", {}))
+
+    def version(self) -> str | None:
+        """Return from where on a watch sees everything; None while the API server still gets a new kind ready."""
+        try:
+            listed = self.api.get(MODEL_DEPLOYMENT.path(self.namespace))
+        except ClusterError:
+            return None
+        return str(listed["metadata"]["resourceVersion"])
+
+    def ready_pods(self, slot: Slot) -> int:
+        """Return how many pods of a slot its Deployment counts as ready; -1 without a Deployment."""
+        items = self.api.get(DEPLOYMENT.path(self.namespace))["items"]
+        found = next((each for each in items if each["metadata"]["name"] == f"{NAME}-{slot}"), None)
+        return -1 if found is None else int(found["status"].get("readyReplicas", 0))
+
+    def events(self, reason: str) -> list[str]:
+        """Return the notes of the Events of a reason, once for each time they were said, in order of their time."""
+        items = [each for each in self.api.get(EVENT.path(self.namespace))["items"] if each["reason"] == reason]
+        items.sort(key=lambda each: each["eventTime"])
+        return [each["note"] for each in items for _ in range((each.get("series") or {}).get("count", 1))]
+
+    def writes(self) -> list[tuple[str, str, str]]:
+        """Return all that operators wrote in this namespace (verb, resource, name), but for their lease."""
+        found = []
+        for line in self._audit_log.read_text().splitlines():
+            event = json.loads(line)
+            about = event.get("objectRef", {})
+            ours = event.get("userAgent", "").startswith("perennial") and about.get("namespace") == self.namespace
+            if ours and event["verb"] not in {"get", "list", "watch"} and about["resource"] != LEASE.plural:
+                resource = "/".join(filter(None, (about["resource"], about.get("subresource"))))
+                found.append((event["verb"], resource, about.get("name", "")))
+        return found
+
+    def lease(self) -> dict[str, Any]:
+        """Return the spec of the operators' lease."""
+        spec: dict[str, Any] = self.api.get(LEASE.path(self.namespace, LEASE_NAME))["spec"]
+        return spec
+
+    def take_lease_away(self) -> None:
+        self.api.call("DELETE", LEASE.path(self.namespace, LEASE_NAME))
