@@ -1,6 +1,8 @@
 """The operator as the process it is: settings, signals, crashes, two of them, and the planners it is built with."""
 
+import json
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from operator_process import Start
 from waiting import until
 from widgets import WIDGET, widget
 
+from cluster import tools
 from cluster.apiserver import ControlPlane
 from perennial.runtime.resources import CLAIM, CONFIG_MAP, JOB, LEASE, Resource, resource_of
 
@@ -23,9 +26,10 @@ QUICK_LEASE = {
 }
 
 
-def create(control_plane: ControlPlane, namespace: str, manifest: dict[str, Any]) -> None:
+def create(control_plane: ControlPlane, namespace: str, manifest: dict[str, Any]) -> Any:
+    """Create an object; return its spec as the API server keeps it, defaults included."""
     resource = resource_of(manifest["apiVersion"], manifest["kind"])
-    control_plane.api.call("POST", resource.path(namespace), manifest)
+    return control_plane.api.call("POST", resource.path(namespace), manifest)["spec"]
 
 
 def smallest(kind: str) -> dict[str, Any]:
@@ -46,8 +50,9 @@ def holder(control_plane: ControlPlane, namespace: str) -> str:
 def test_the_three_kinds_are_taken_up_and_nothing_breaks(
     control_plane: ControlPlane, namespace: str, start_operator: Start
 ) -> None:
-    for kind in ("Dataset", "TrainingRun", "ModelDeployment"):
-        create(control_plane, namespace, smallest(kind))
+    specs = {
+        kind: create(control_plane, namespace, smallest(kind)) for kind in ("Dataset", "TrainingRun", "ModelDeployment")
+    }
     operator = start_operator()
     for kind, summary in (("Dataset", "Ready"), ("TrainingRun", "Succeeded"), ("ModelDeployment", "Ready")):
         manifest = smallest(kind)
@@ -56,7 +61,7 @@ def test_the_three_kinds_are_taken_up_and_nothing_breaks(
         until(f"{kind} has a status", lambda path=path, summary=summary: summary in conditions(control_plane, path))
         seen = control_plane.api.get(path)
         assert "finalizers" not in seen["metadata"]
-        assert seen["spec"].items() >= manifest["spec"].items(), "the user's spec was written"
+        assert seen["spec"] == specs[kind], "the user's spec was written"
         assert conditions(control_plane, path)[summary]["observedGeneration"] == 1
         managers = {each["manager"]: each.get("subresource") for each in seen["metadata"]["managedFields"]}
         assert managers["perennial"] == "status", "more than the status was written"
@@ -170,6 +175,76 @@ def test_killed_again_and_again_at_any_moment_it_still_gets_there_and_does_nothi
     maps = control_plane.api.get(CONFIG_MAP.path(namespace))["items"]
     assert sum(each["metadata"]["name"].startswith("w") for each in maps) == 36
     assert last.lines("reconciling failed unexpectedly") == []
+
+
+def test_the_charts_rights_are_enough_and_none_is_missed(
+    control_plane: ControlPlane, namespace: str, start_operator: Start
+) -> None:
+    """In one named namespace, where the operator has no rights anywhere else: the narrowest way to install it."""
+    account = install_rights(control_plane, namespace)
+    for kind in ("Dataset", "TrainingRun", "ModelDeployment"):
+        create(control_plane, namespace, smallest(kind))
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    foreign = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "taken-snapshots"},
+        "spec": claim,
+    }
+    create(control_plane, namespace, foreign)
+    create(control_plane, namespace, smallest("Dataset") | {"metadata": {"name": "taken"}})
+    operator = start_operator(kubeconfig=control_plane.service_account_kubeconfig(namespace, account))
+    operator.said("leading")
+    for kind in ("Dataset", "TrainingRun", "ModelDeployment"):
+        manifest = smallest(kind)
+        path = resource_of(manifest["apiVersion"], kind).path(namespace, manifest["metadata"]["name"])
+        until(f"{kind} has a status", lambda path=path: conditions(control_plane, path))
+    until("the Dataset is checked", lambda: control_plane.api.get(JOB.path(namespace))["items"])
+    (event,) = until("a Dataset has an Event", lambda: events(control_plane, namespace, "taken"))
+    assert event["reason"] == "NameTaken"
+    assert operator.stop() == 0
+    user = f"system:serviceaccount:{namespace}:{account}"
+    audited = [json.loads(line) for line in control_plane.audit_log.read_text().splitlines()]
+    ours = [event for event in audited if event["user"]["username"] == user]
+    assert len(ours) > 20
+    assert [event["requestURI"] for event in ours if event["responseStatus"]["code"] == 403] == []
+    assert not [event for event in ours if event.get("objectRef", {}).get("resource") == "secrets"]
+
+
+def install_rights(control_plane: ControlPlane, namespace: str) -> str:
+    """Install the chart's account, roles and bindings for one namespace; return the account's name."""
+    chart = Path(__file__).parents[2] / "charts" / "perennial"
+    values = ["-f", str(chart / "ci" / "images.yaml"), "--set", f"watchNamespaces={{{namespace}}}"]
+    rendered = subprocess.run(
+        [tools.helm(), "template", "perennial", str(chart), "-n", namespace, *values],
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    group = "/apis/rbac.authorization.k8s.io/v1"
+    places = {
+        "ServiceAccount": f"/api/v1/namespaces/{namespace}/serviceaccounts",
+        "Role": f"{group}/namespaces/{namespace}/roles",
+        "RoleBinding": f"{group}/namespaces/{namespace}/rolebindings",
+        "ClusterRole": f"{group}/clusterroles",
+    }
+    manifests = [each for each in yaml.safe_load_all(rendered) if each and each["kind"] in places]
+    for manifest in manifests:
+        if "helm.sh/hook" not in manifest["metadata"].get("annotations", {}):
+            control_plane.api.call("POST", places[manifest["kind"]], manifest)
+    bindings = [each for each in manifests if each["kind"] == "RoleBinding"]
+    (account,) = {subject["name"] for each in bindings for subject in each["subjects"]}
+    assert all(each["metadata"]["namespace"] == namespace for each in bindings)
+    return str(account)
+
+
+def events(control_plane: ControlPlane, namespace: str, name: str) -> list[dict[str, Any]]:
+    items = control_plane.api.get(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")["items"]
+    return [
+        each
+        for each in items
+        if each["regarding"]["name"] == name and each["reportingController"].startswith("perennial")
+    ]
 
 
 def ready(control_plane: ControlPlane, namespace: str, name: str) -> bool:

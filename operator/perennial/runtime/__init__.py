@@ -1,1 +1,21 @@
-"""The operator's runtime: what watches, queues, reconciles and writes, for any planner."""
+"""The operator's runtime: what watches, queues, reconciles and writes, for any planner.
+
+    source    kopf's watches, in a thread ─┐                    leader    who may write
+    resync    lists, now and then ─────────┼─▶ intake ─▶ store ─┬─▶ queue ─▶ controller ─▶ planner ─▶ applier ─▶ client
+              answers to our own writes ───┴────────────────────┘                             results ◀──┘  └─▶ events
+
+What was decided, and why:
+
+- kopf is a shell: it lists, watches, reconnects. Everything that would keep state on users' objects, or act on events
+  instead of on state, is not used. It has a thread of its own, because it takes hold of signals and of all tasks of its
+  event loop, and because an error in a watch ends it, or leaves it alive and watching nothing.
+- The answer to each write goes into the store, so a plan always sees its key's own writes. Deletions, whose
+  resourceVersion is not in the answer, are waited for.
+- A child is applied again only where its intent's hash differs from the one it carries, or where the live object does
+  not contain the intent any more: a steady cluster costs no request. Before the first apply one GET makes sure that the
+  name is not somebody else's, whose object server-side apply would take over without a word.
+- A status is replaced as a whole, by a JSON patch that carries the observed resourceVersion: nothing is merged, nothing
+  that was made from an older object is written.
+- A list every five minutes is compared with what the watches said. It repairs, and it convicts watches that are dead.
+- The lease is judged by a clock that also runs while the machine sleeps, and every single write asks it.
+"""

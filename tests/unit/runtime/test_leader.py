@@ -113,7 +113,7 @@ def test_a_crash_is_made_up_for_within_the_leases_duration_and_a_period() -> Non
         await asyncio.sleep(60)
         await end(one)
         crashed = asyncio.get_running_loop().time()
-        await two.leads(17)
+        await two.leads(17.2)
         assert asyncio.get_running_loop().time() - crashed >= 12, "earlier than the first was bound to have stopped"
         assert api.objects[KEY]["spec"]["leaseTransitions"] == 1
         await end(two)
