@@ -69,7 +69,8 @@ def _load(parsed: argparse.Namespace) -> int:
 
 
 def _execute(parsed: argparse.Namespace) -> int:
-    return LocalCluster(_paths(parsed)).execute(parsed.command or ["sh"])
+    command = parsed.command[1:] if parsed.command[:1] == ["--"] else parsed.command
+    return LocalCluster(_paths(parsed)).execute(command or ["sh"])
 
 
 def _environment(parsed: argparse.Namespace) -> int:

@@ -141,3 +141,11 @@ def test_verbs_without_a_cluster_say_what_to_do(clusters: Callable[[str], Cluste
     assert "start the cluster with" in missing.call("kubeconfig").stderr
     assert "start it with `make cluster`" in missing.call("load", __file__).stderr
     assert missing.call("down").returncode == 0
+
+
+def test_exec_runs_inside_the_node_and_returns_its_exit_code(clusters: Callable[[str], Cluster]) -> None:
+    cluster = clusters("b")
+    cluster.must("up")
+
+    assert "10.200.0.1/24" in cluster.must("exec", "--", "ip", "-brief", "address")
+    assert cluster.call("exec", "--", "sh", "-c", "exit 3").returncode == 3
