@@ -51,7 +51,7 @@ class Settings:
     workers: int = _setting(
         """Reconciliations at a time, for each kind. A reconciliation waits for the API server most of its time; more
         workers start many objects sooner and load the API server more.""",
-        8,
+        16,
         at_least=1,
     )
     reconcile_limit_seconds: float = _setting(

@@ -39,7 +39,7 @@ class Connection:
             connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl()),
             middlewares=(self._authorise, *middlewares),
             trace_configs=list(traces),
-            trust_env=True,
+            proxy=self.configuration.proxy,  # as the kubeconfig says; the environment's proxies are for the outside
             headers={"User-Agent": "perennial"},
         )
 

@@ -41,7 +41,7 @@ class OperatorSettings:
 
     lease: LeaseSettings
     namespaces: tuple[str, ...] = ()
-    workers: int = 8
+    workers: int = 16
     reconcile_limit_seconds: float = 60.0
     resync_seconds: float = 300.0
     max_backoff_seconds: float = 12.0

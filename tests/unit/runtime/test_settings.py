@@ -68,6 +68,6 @@ def test_typing_errors_are_found_and_kubernetes_own_variables_are_not_meant() ->
 def test_help_names_every_setting_with_its_default() -> None:
     text = described()
     assert "PERENNIAL_MLFLOW_URL (must be set)" in text
-    assert "PERENNIAL_WORKERS (default: 8)" in text
+    assert "PERENNIAL_WORKERS (default: 16)" in text
     assert "PERENNIAL_NAMESPACES (default: empty)" in text
     assert text.count("PERENNIAL_") >= len(Settings.__dataclass_fields__)
