@@ -204,8 +204,11 @@ PASSING = [slo_verdict("errors", Verdict.PASS), slo_verdict("flaky", Verdict.FAI
 
 
 @st.composite
-def collectors(draw: st.DrawFn, subject: Manifest) -> Fact[State]:
-    """Draw anything that a collector may say: often what lets a trial go on, and often that but for one thing."""
+def collectors(draw: st.DrawFn, subject: Manifest, *, harm: bool = False) -> Fact[State]:
+    """Draw anything that a collector may say: often what lets a trial go on, and often that but for one thing.
+
+    `harm`: it says that the candidate fails a critical SLO, or has braked it.
+    """
     status = subject.get("status", {})
     trial, lost = status.get("canary"), status.get("previous")
     shares = {"a": 1000, "b": 1000}
@@ -218,12 +221,14 @@ def collectors(draw: st.DrawFn, subject: Manifest) -> Fact[State]:
         subject,
         weights=draw(mostly(shares, *WEIGHTS)),
         members=draw(mostly(ADDRESSES, None, {})),
-        brake=draw(mostly(None, braked(), braked("0-another"))),
+        brake=draw(st.sampled_from([None, None, None, None, None, braked(), braked("0-another")])),
         monitoring=draw(st.lists(monitoring, max_size=2)),
         behind=draw(mostly(False, True)),
     )
     assert said.value is not None
     found = PASSING if draw(mostly(True, False)) else draw(st.lists(verdicts, max_size=3))
+    if harm:
+        found = [*found, slo_verdict("errors", Verdict.FAIL)]
     state = said.value.model_copy(update={"verdicts": tuple(found)})
     return draw(mostly(Fact(value=state), Fact(value=state, error="timeout"), Fact(error="timeout")))
 
@@ -238,8 +243,8 @@ RETRAININGS: list[Mapping[str, Any] | None] = [
 
 
 @st.composite
-def deployment_worlds(draw: st.DrawFn, *, on_trial: bool = False) -> World:
-    """Draw a ModelDeployment anywhere in its life; `on_trial`: with a version that gets traffic already."""
+def deployment_worlds(draw: st.DrawFn, *, on_trial: bool = False, harm: bool = False) -> World:
+    """Draw a ModelDeployment anywhere in its life; `on_trial`: with a version on trial, `harm`: that does harm."""
     slot = draw(st.sampled_from(["a", "b"]))
     other = "b" if slot == "a" else "a"
     stages = ["nothing", "starting", "serving", "serving", "trial", "trial", "trial", "lost", "lost", "lost"]
@@ -255,7 +260,7 @@ def deployment_worlds(draw: st.DrawFn, *, on_trial: bool = False) -> World:
     return given(
         subject,
         *draw(st.permutations(draw(surroundings(subject, status)))),
-        state=draw(collectors(subject)),
+        state=draw(collectors(subject, harm=harm)),
         registry=draw(mostly(REGISTRIES[2], *REGISTRIES)),
         results=(*result(SetAlias, draw(results), {}), *result(PutPolicy, draw(results), {})),
     )
