@@ -294,7 +294,7 @@ WEATHER: list[tuple[str, tuple[Any, ...]]] = [
 def test_it_stays_safe_and_arrives() -> None:
     stories: Counter[str] = Counter()
 
-    @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
     @hypothesis.given(
         undecided=st.sampled_from(["Hold", "Promote", "Rollback"]),
         weather=st.lists(st.sampled_from(WEATHER), min_size=20, max_size=50),

@@ -135,7 +135,7 @@ LAWS: tuple[Callable[[str, World, Plan], None], ...] = (
 def test_the_laws_of_plans(kind: str) -> None:
     stories: Counter[str] = Counter()
 
-    @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
     @given(world=WORLDS[kind])
     def hold(world: World) -> None:
         plan = planned(world, kind, SUBJECTS[kind])
@@ -149,7 +149,7 @@ def test_the_laws_of_plans(kind: str) -> None:
 
 
 def test_the_order_of_what_is_seen_does_not_matter() -> None:
-    @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
     @given(kind=st.sampled_from(sorted(WORLDS)), data=st.data())
     def hold(kind: str, data: st.DataObject) -> None:
         world = data.draw(WORLDS[kind])
@@ -165,7 +165,7 @@ def test_the_order_of_what_is_seen_does_not_matter() -> None:
 def test_nothing_moves_a_run_that_has_ended() -> None:
     ended: Counter[str] = Counter()
 
-    @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
     @given(world=run_worlds())
     def hold(world: World) -> None:
         status = world.subject("TrainingRun").get("status", {})

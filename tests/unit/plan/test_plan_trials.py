@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from trial_laws import ends_by_harm, grows_by_proof, keeps_slots, retrains_one_at_a_time
 from worlds import deployment_worlds
 
-many = settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_trials_grow_by_proof_and_end_by_harm() -> None:
