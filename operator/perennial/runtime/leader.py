@@ -10,6 +10,7 @@ https://kubernetes.io/docs/concepts/architecture/leases/
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import random
@@ -76,10 +77,7 @@ class Leader:
     @property
     def leading(self) -> bool:
         """Whether this process may write now."""
-        return (
-            self._renewed is not None
-            and self._clock.monotonic() - self._renewed < self._settings.renew_deadline_seconds
-        )
+        return self._left() > 0
 
     def check(self) -> None:
         """Let a write pass.
@@ -105,8 +103,11 @@ class Leader:
         """
         try:
             while not self._resigned:
-                await self._pause()
-                if not await self._try() and self._resigned:
+                await self._pause(at_most=self._left() + 0.01)  # the deadline is over then, not almost
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._left()):
+                        await self._try()
+                if self._resigned:
                     return
                 self.check()
         except LeadershipLost:
@@ -156,6 +157,12 @@ class Leader:
         # From the start of the request on: the server may have taken it before we heard of it, never earlier.
         self._renewed = self._seen_changed = started
         return True
+
+    def _left(self) -> float:
+        """Return the seconds for which this process may still write, if it cannot renew."""
+        if self._renewed is None:
+            return 0.0
+        return max(0.0, self._settings.renew_deadline_seconds - (self._clock.monotonic() - self._renewed))
 
     def _observe(self, lease: Manifest | None) -> None:
         if _version(lease) != _version(self._seen):
