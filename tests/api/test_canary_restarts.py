@@ -106,9 +106,12 @@ async def kill_around_step_2(stage: CanaryStage) -> None:
     assert stage.recorded_step() == 2
     await stage.data.until_weight(WEIGHTS[0])
 
+    # The collector's last word on step 1 is still "Pass": that is nothing to promote on.
     killing = stage.kill_when_told(promoted, delivered=False)
     await stage.operate()
     await stage.data.until_weight(WEIGHTS[1])
+    await stage.begin_evidence()
+    assert stage.recorded_step() == 2
     await stage.data.complete_evidence()
     await killing.done("the promotion is about to be told")
     assert stage.recorded_step() is None
