@@ -19,6 +19,8 @@ override PYTHON := $(shell command -v $(PYTHON) || echo $(PYTHON))
 VENV := .venv
 CLUSTER_NAME ?= perennial
 TESTS ?= tests
+# So many tests at a time: those against a node mostly wait, those of pure code mostly compute.
+JOBS ?= 2
 PYTEST_ARGS ?=
 export CLUSTER CLUSTER_NAME KUBERNETES_VERSION REGISTRY
 # kubectl, helm and uv are linked into the virtual environment by `make setup`.
@@ -45,7 +47,7 @@ check: setup  ## lint, types, layers, freshness of generated files
 
 .PHONY: test
 test: setup images  ## every level of tests: unit, API server, cluster, end to end
-	python -m pytest $(TESTS) $(PYTEST_ARGS)
+	python -m pytest $(TESTS) -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: unit
 unit: setup  ## the tests that need neither an API server nor a cluster
