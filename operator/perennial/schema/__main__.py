@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import yaml
@@ -18,14 +19,21 @@ class _Dumper(yaml.SafeDumper):
         return data is not None
 
 
-def generated(root: Path) -> dict[Path, str]:
-    """Return the content of every generated file below a repository's root."""
-    files = {}
+def definitions() -> Iterator[tuple[str, str]]:
+    """Yield the CRDs, for `kubectl apply` and for the chart."""
     for kind in KINDS:
         text = HEADER + yaml.dump(definition(kind), Dumper=_Dumper, sort_keys=True, width=140)
-        files[root / "crds" / f"{kind.plural}.yaml"] = text
-        files[root / "charts" / "perennial" / "crds-files" / f"{kind.plural}.yaml"] = text
-    return files
+        yield f"crds/{kind.plural}.yaml", text
+        yield f"charts/perennial/crds-files/{kind.plural}.yaml", text
+
+
+GENERATORS: tuple[Callable[[], Iterable[tuple[str, str]]], ...] = (definitions,)
+"""Each yields the files that it alone makes: (path below the repository's root, content)."""
+
+
+def generated(root: Path) -> dict[Path, str]:
+    """Return the content of every generated file below a repository's root."""
+    return {root / path: text for generator in GENERATORS for path, text in generator()}
 
 
 def main() -> int:
