@@ -87,11 +87,17 @@ def test_the_operator_takes_every_setting_it_is_given(helm: Helm, chart: Path) -
 
 
 def test_named_namespaces_are_the_only_ones_with_rights(helm: Helm, chart: Path) -> None:
+    everywhere = render(helm, chart)
     manifests = render(helm, chart, "--set", "watchNamespaces={team-a,team-b}")
-    assert [one for one in manifests if one["kind"] == "ClusterRoleBinding"] == []
-    bound = {one["metadata"]["namespace"]: one["roleRef"]["kind"] for one in manifests if one["kind"] == "RoleBinding"}
-    assert bound == {"team-a": "ClusterRole", "team-b": "ClusterRole", "perennial-system": "Role"}
-    assert len([one for one in render(helm, chart) if one["kind"] == "ClusterRoleBinding"]) == 1
+    assert [one["metadata"]["name"] for one in manifests if one["kind"].startswith("ClusterRole")] == []
+    roles = {one["metadata"]["namespace"]: one for one in manifests if one["kind"] == "Role"}
+    bound = {one["metadata"]["namespace"]: one["roleRef"] for one in manifests if one["kind"] == "RoleBinding"}
+    assert sorted(bound) == sorted(roles) == ["perennial-system", "team-a", "team-b"]
+    for namespace, role in roles.items():
+        assert (bound[namespace]["kind"], bound[namespace]["name"]) == ("Role", role["metadata"]["name"])
+    rules = of(everywhere, "ClusterRole", "perennial-perennial-system")["rules"]
+    assert roles["team-a"]["rules"] == roles["team-b"]["rules"] == rules
+    assert len([one for one in everywhere if one["kind"] == "ClusterRoleBinding"]) == 1
 
 
 def test_no_role_can_read_secrets_or_has_a_wildcard(helm: Helm, chart: Path) -> None:
