@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from cluster.apiserver import ControlPlane
+from perennial.runtime.resources import RIGHTS
 
 SYSTEM = "perennial-system"
 
@@ -25,27 +26,16 @@ def may(control_plane: ControlPlane, verb: str, resource: str, namespace: str = 
     return bool(control_plane.api.call("POST", path, review)["status"]["allowed"])
 
 
-ALLOWED = [
-    *(
-        (verb, f"perennial.dev/{kind}")
-        for kind in ("datasets", "trainingruns", "modeldeployments")
-        for verb in ("list", "watch")
-    ),
-    *(("patch", f"perennial.dev/{kind}:status") for kind in ("datasets", "trainingruns", "modeldeployments")),
-    *((verb, "perennial.dev/trainingruns") for verb in ("create", "patch")),
-    *((verb, "batch/jobs") for verb in ("list", "watch", "create", "patch", "delete")),
-    *((verb, "apps/deployments") for verb in ("list", "watch", "create", "patch", "delete")),
-    *(
-        (verb, kind)
-        for kind in ("services", "configmaps", "persistentvolumeclaims")
-        for verb in ("list", "watch", "create", "patch")
-    ),
-    *((verb, "pods") for verb in ("get", "list", "watch")),
-    *((verb, "events.k8s.io/events") for verb in ("create", "patch")),
-]
+ALLOWED = sorted(
+    {
+        (verb, f"{right.resource.group}/{right.resource.plural}:{right.subresource}".lstrip("/").rstrip(":"))
+        for right in RIGHTS
+        for verb in right.verbs
+    }
+)
 DENIED = [
     *((verb, "secrets") for verb in ("get", "list", "watch", "create", "patch", "delete")),
-    *((verb, "pods") for verb in ("create", "patch", "delete")),
+    *((verb, "pods") for verb in ("get", "create", "patch", "delete")),
     ("create", "pods:exec"),
     ("get", "pods:log"),
     *(("delete", kind) for kind in ("persistentvolumeclaims", "services", "configmaps")),

@@ -84,3 +84,33 @@ def resource_of(api_version: str, kind: str) -> Resource:
     if found is None:
         raise Terminal("UnknownKind", f"the operator does not handle {api_version} {kind}")
     return found
+
+
+class Right(NamedTuple):
+    """What the operator may do with a resource. `name`: with the one object of this name only."""
+
+    resource: Resource
+    verbs: tuple[str, ...]
+    subresource: str = ""
+    name: str = ""
+
+
+_APPLIED: Final = (TRAINING_RUN, JOB, DEPLOYMENT, SERVICE, CONFIG_MAP, CLAIM)
+_OWNERS: Final = (DATASET, TRAINING_RUN, MODEL_DEPLOYMENT)
+
+RIGHTS: Final = (
+    *(Right(each, ("list", "watch")) for each in WATCHED),
+    # A look at whose it is, then server-side apply: a patch that may create.
+    *(Right(each, ("get", "create", "patch")) for each in _APPLIED),
+    # Nothing else is deleted by the operator, and data least of all: it goes with the object that owns it.
+    Right(JOB, ("delete",)),
+    Right(DEPLOYMENT, ("delete",)),
+    *(Right(each, ("patch",), "status") for each in _OWNERS),
+    # Owner references that block deletion need it where OwnerReferencesPermissionEnforcement is on (OpenShift).
+    *(Right(each, ("update",), "finalizers") for each in _OWNERS),
+    Right(EVENT, ("create", "patch")),
+)
+"""All that the operator does in the namespaces it works in. The chart's roles are generated from it."""
+
+OWN_RIGHTS: Final = (Right(LEASE, ("get", "create", "update")),)
+"""All that it does in its own namespace besides."""
