@@ -304,7 +304,8 @@ class ModelDeploymentSpec(Part):
         bool,
         Field(
             description=(
-                "True starts no canary, takes no step and starts no retraining; traffic is served and the brake works."
+                "True starts no version, takes no step, promotes nothing and starts no retraining; "
+                "what answers goes on answering, and the brake works."
             )
         ),
     ] = False

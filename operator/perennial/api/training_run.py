@@ -157,7 +157,10 @@ class Gate(Part):
 
 
 class TrainingRunSpec(Part):
-    """What is trained, on what, and what it must show. Immutable in a TrainingRun, like a Job's; not in a template."""
+    """What is trained, on what, and what it must show.
+
+    Immutable in a TrainingRun but for `suspend`, like a Job's; not in a template.
+    """
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -190,12 +193,23 @@ class TrainingRunSpec(Part):
         Field(
             ge=10,
             le=2_592_000,
-            description="How long training may take at most, waiting for a node and the image included.",
+            description=(
+                "How long training may take at most: waiting for a node and the image counts, being suspended does not."
+            ),
         ),
     ] = 3600
     gate: Annotated[Gate | None, Field(description="What the model must show; absent: it is registered ungated.")] = (
         None
     )
+    suspend: Annotated[
+        bool,
+        Field(
+            description=(
+                "True lets nothing begin and takes the pods away from what runs, until it is false again. "
+                "The only field that may be changed."
+            )
+        ),
+    ] = False
 
 
 class PinnedDataset(Part):
@@ -288,6 +302,11 @@ class TrainingRunStatus(Part):
         ModelVersionName | None, Field(description="The registered model's version that the run became.")
     ] = None
     start_time: Annotated[Time | None, Field(description="When the data was pinned.")] = None
+    suspended_time: Annotated[Time | None, Field(description="When the run was suspended; absent: it is not.")] = None
+    active_seconds: Annotated[
+        int,
+        Field(ge=0, description="How much of activeDeadlineSeconds was used up when the training was suspended last."),
+    ] = 0
     completion_time: Annotated[Time | None, Field(description="When the run ended.")] = None
     failure: Annotated[Failure | None, Field(description="Why it failed.")] = None
     terminal_state: Annotated[TerminalState | None, Field(description="How it ended, for good.")] = None

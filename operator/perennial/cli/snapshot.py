@@ -83,15 +83,14 @@ def state(obj: Object) -> State:
     """Return how an object is: its summary, and whether something stands in the way that needs a person."""
     said, stalled = summary(obj), condition(obj, "Stalled")
     stuck = stalled is not None and stalled.status == "True"
-    if said.status == "True":
-        if stuck and stalled is not None:
-            return State.PAUSED if stalled.reason == "Suspended" else State.WARNING
-        promises = condition(obj, "SLOsMet")
-        return State.WARNING if promises is not None and promises.status == "False" else State.OK
-    if said.status == "Unknown":
-        return State.WAITING
     if stuck and stalled is not None and stalled.reason == "Suspended":
         return State.PAUSED
+    if said.status == "True":
+        promises = condition(obj, "SLOsMet")
+        broken = promises is not None and promises.status == "False"
+        return State.WARNING if stuck or broken else State.OK
+    if said.status == "Unknown":
+        return State.WAITING
     moving = condition(obj, "Reconciling")
     return State.WAITING if moving is not None and moving.status == "True" and not stuck else State.BAD
 

@@ -181,6 +181,17 @@ def claim(
     }
 
 
+def changed_job(live: Mapping[str, Any], owner: Owner, component: str, **spec: Any) -> dict[str, Any]:
+    """Return a Job as it is but for some fields of its spec: most others can't be changed any more.
+
+    Its uid is a precondition: a Job that is gone is not made anew.
+    """
+    made = child("batch/v1", "Job", live["metadata"]["name"], owner, component)
+    made["metadata"]["uid"] = live["metadata"]["uid"]
+    made["spec"] = {**live["spec"], **spec}
+    return made
+
+
 def job(
     name: str,
     owner: Owner,

@@ -35,7 +35,7 @@ class Kind:
     status: type[BaseModel]
     columns: tuple[Column, ...]
     immutable_spec: str | None = None
-    """The sentence that refuses any change of spec; None: spec may change."""
+    """The sentence that refuses any change of spec but to `suspend`; None: spec may change."""
     services: bool = False
     """Whether Services are named after it, whose names begin with a letter (RFC 1035)."""
 
@@ -78,7 +78,7 @@ KINDS = (
         ),
         spec=TrainingRunSpec,
         status=TrainingRunStatus,
-        immutable_spec="spec is immutable: a TrainingRun is one training; create another one",
+        immutable_spec="spec is immutable but for suspend: a TrainingRun is one training; create another one",
         columns=(
             Column(name="Succeeded", path=_condition("Succeeded"), description="Whether it has succeeded."),
             Column(name="Reason", path=_condition("Succeeded", "reason"), description="Where it is, or why it failed."),
@@ -126,7 +126,7 @@ def definition(kind: Kind) -> dict[str, Any]:
     """Return a kind's CustomResourceDefinition."""
     spec = structural(kind.spec)
     if kind.immutable_spec:
-        rule = {"rule": "self == oldSelf", "message": kind.immutable_spec}
+        rule = {"rule": _unchanged(spec, except_for="suspend"), "message": kind.immutable_spec}
         spec["x-kubernetes-validations"] = [rule, *spec.get("x-kubernetes-validations", [])]
     schema = {
         "type": "object",
@@ -177,6 +177,14 @@ def definition(kind: Kind) -> dict[str, Any]:
             ],
         },
     }
+
+
+def _unchanged(schema: dict[str, Any], *, except_for: str) -> str:
+    """Return the CEL rule that all members of an object but one are what they were."""
+    same = "self.{0} == oldSelf.{0}"
+    same_or_absent = "has(self.{0}) == has(oldSelf.{0}) && (!has(self.{0}) || self.{0} == oldSelf.{0})"
+    members = sorted(name for name in schema["properties"] if name != except_for)
+    return " && ".join((same if name in schema["required"] else same_or_absent).format(name) for name in members)
 
 
 def _name_rules(kind: Kind) -> list[dict[str, str]]:

@@ -202,8 +202,16 @@ def child_of(
     }
 
 
-def job(owner: Manifest, name: str, *, ended: str = "", reason: str = "", ended_seconds_ago: float = 5) -> Manifest:
-    """Return a Job that runs, or that has ended with the condition `ended` (Complete or Failed)."""
+def job(
+    owner: Manifest,
+    name: str,
+    *,
+    ended: str = "",
+    reason: str = "",
+    ended_seconds_ago: float = 5,
+    suspend: bool = False,
+) -> Manifest:
+    """Return a Job that runs since a minute, is suspended, or has ended with the condition `ended`."""
     moment = rfc3339(NOW - timedelta(seconds=ended_seconds_ago))
     status: dict[str, Any] = {"startTime": rfc3339(NOW - timedelta(seconds=60)), "active": 0 if ended else 1}
     if ended:
@@ -212,7 +220,9 @@ def job(owner: Manifest, name: str, *, ended: str = "", reason: str = "", ended_
         ]
     if ended == "Complete":
         status["completionTime"] = moment
-    return child_of(owner, "batch/v1", "Job", name, status=status)
+    if suspend:
+        status = {"conditions": [{"type": "Suspended", "status": "True"}]}
+    return child_of(owner, "batch/v1", "Job", name, spec={"suspend": suspend, "backoffLimit": 2}, status=status)
 
 
 def pod(
@@ -372,10 +382,12 @@ EVALUATED: Mapping[str, Any] = {"name": "run-1-evaluate", "finishedTime": "2026-
 MODEL: Mapping[str, Any] = {"source": "models:/m-1", "digest": OTHER_DIGEST}
 
 
-def training_run(status: Mapping[str, Any] | None = None, *, name: str = "run-1", **spec: Any) -> Manifest:
+def training_run(
+    status: Mapping[str, Any] | None = None, *, name: str = "run-1", generation: int = 1, **spec: Any
+) -> Manifest:
     """Return a TrainingRun; `spec` replaces parts of the usual one (None takes a part away)."""
     parts = {key: value for key, value in {**RUN_SPEC, **spec}.items() if value is not None}
-    return custom("TrainingRun", name, parts, status or {}, 1)
+    return custom("TrainingRun", name, parts, status or {}, generation)
 
 
 def evaluation(total: int, candidate: int, baseline: int | None = None) -> dict[str, Any]:

@@ -95,6 +95,18 @@ NO_DATA, ERROR = Verdict.NO_DATA, Verdict.ERROR
         ),
         pytest.param(running(STABLE, spec=SUSPENDED), "3@a answers", [], id="suspended: no trial begins"),
         pytest.param(
+            given(deployment(**SUSPENDED), registry=registry(versions=["4"])),
+            "nobody",
+            [],
+            id="suspended: nothing starts",
+        ),
+        pytest.param(
+            running(ON_TRIAL, {"errors": UNDECIDED}, weights=AT_10, wants="3", spec=SUSPENDED),
+            "3@a answers, 4@b on trial at step 1 with 10 %",
+            [],
+            id="suspended: another version is wanted, the traffic stays",
+        ),
+        pytest.param(
             running({**STABLE, "rejected": [version("4")]}), "3@a answers", [], id="rolled back before: no second trial"
         ),
         pytest.param(running(KEPT), "3@a answers, 2@b is kept", [], id="the slot is not known to be free: wait"),
@@ -489,6 +501,19 @@ def not_yet(reason: str) -> dict[str, str]:
             running(STABLE, wants="3", spec=SUSPENDED),
             SERVES | NO_CANARY | UNJUDGED | SETTLED | {"Stalled": "True Suspended"},
             id="suspended",
+        ),
+        pytest.param(
+            given(deployment(**SUSPENDED), registry=registry(versions=["4"])),
+            {"Ready": "False Suspended", "Available": "False Suspended", "Stalled": "True Suspended"}
+            | NO_CANARY
+            | UNJUDGED
+            | SETTLED,
+            id="suspended from the start",
+        ),
+        pytest.param(
+            running(ON_TRIAL, {"errors": UNDECIDED}, weights=AT_10, spec=SUSPENDED),
+            SERVES | UNJUDGED | SETTLED | {"Progressing": "False Suspended", "Stalled": "True Suspended"},
+            id="suspended on trial",
         ),
         pytest.param(
             running(STABLE, wants="8"),

@@ -18,7 +18,7 @@ from worlds import SUBJECTS, dataset_worlds, deployment_worlds, run_worlds
 from perennial.plan import dataset as dataset_kind
 from perennial.plan import model_deployment as model_deployment_kind
 from perennial.plan import training_run as training_run_kind
-from perennial.plan.actions import Manifest, Plan
+from perennial.plan.actions import EnsureRun, Manifest, Plan, RegisterVersion
 from perennial.plan.jobs import ENDED, job_outcome
 from perennial.schema.crd import KINDS
 from perennial.schema.structural import structural
@@ -77,9 +77,17 @@ def says_the_whole(kind: str, world: World, plan: Plan) -> None:
 
 
 def starts_one_job(_kind: str, world: World, plan: Plan) -> None:
-    """At most one, under a new name, and none of a component that has an active one."""
-    started = [item.manifest["metadata"]["name"] for item in plan.applies if item.manifest["kind"] == "Job"]
+    """At most one, under a new name, and none of a component that has an active one. Others are (un)suspended only."""
     known, pods = world.list("Job", NAMESPACE), world.list("Pod", NAMESPACE)
+    specs = {job["metadata"]["name"]: job["spec"] for job in known}
+    jobs = {item.manifest["metadata"]["name"]: item.manifest for item in plan.applies if item.manifest["kind"] == "Job"}
+    started = [name for name, made in jobs.items() if "uid" not in made["metadata"]]
+    for name in jobs.keys() - {*started}:
+        assert {**jobs[name]["spec"], "activeDeadlineSeconds": 0} == {
+            **specs[name],
+            "suspend": not specs[name]["suspend"],
+            "activeDeadlineSeconds": 0,
+        }
     active = {component(job["metadata"]["name"]) for job in known if job_outcome(job, pods).phase not in ENDED}
     assert len(started) <= 1
     assert not {component(name) for name in started} & active
@@ -126,8 +134,25 @@ def template(manifest: Manifest) -> Mapping[str, Any]:
     return found if "containers" in found.get("spec", {}) else {}
 
 
+def holds_while_suspended(kind: str, world: World, plan: Plan) -> None:
+    """Nothing begins, and nobody takes it for done."""
+    if plan.status is None or not suspended(world, kind) or "terminalState" in plan.status:
+        return
+    known = {job["metadata"]["name"] for job in world.list("Job", NAMESPACE)}
+    begun = [item.manifest for item in plan.applies if item.manifest["kind"] in {"Job", "TrainingRun"}]
+    assert {made["metadata"]["name"] for made in begun} <= known
+    assert not {type(call) for call in plan.calls} & {EnsureRun, RegisterVersion}
+    stories = {event.reason for event in plan.events}
+    assert not stories & {"CanaryStarted", "CanaryStep", "Promoted", "RetrainingStarted", "Succeeded"}
+
+
+def suspended(world: World, kind: str) -> bool:
+    return bool(world.subject_of(kind, SUBJECTS[kind])["spec"].get("suspend", False))
+
+
 LAWS: tuple[Callable[[str, World, Plan], None], ...] = (
     *(settles, survives_json, says_the_whole, starts_one_job, owns_its_children, makes_restricted_pods),
+    holds_while_suspended,
 )
 
 

@@ -20,6 +20,7 @@ from given import (
     TRAINED,
     World,
     applied,
+    condition,
     conditions,
     dataset,
     effects,
@@ -43,8 +44,15 @@ WAS_TRAINED = {**WITH_RUN, "training": TRAINED}
 COMPARED = {**WAS_TRAINED, "gate": {"baseline": {"version": "3", "digest": OTHER_DIGEST}}}
 UNCOMPARED = {**WAS_TRAINED, "gate": {}}
 PASSED = {**WAS_TRAINED, "evaluation": EVALUATED, "model": MODEL, "gate": {"verdict": "Pass"}}
-FAILED = {**WITH_RUN, "terminalState": "Failed", "completionTime": "2026-03-01T11:30:00Z"}
-SUCCEEDED = {**PASSED, "modelVersion": "4", "terminalState": "Succeeded", "completionTime": "2026-03-01T11:45:00Z"}
+SEEN = {"observedGeneration": 1, "conditions": [condition("Succeeded", "False", "AppFailure")]}
+FAILED = {**WITH_RUN, **SEEN, "terminalState": "Failed", "completionTime": "2026-03-01T11:30:00Z"}
+SUCCEEDED = {
+    **PASSED,
+    **SEEN,
+    "modelVersion": "4",
+    "terminalState": "Succeeded",
+    "completionTime": "2026-03-01T11:45:00Z",
+}
 
 RUN_MADE = (EnsureRun, CallResult(value={"experimentId": "4", "runId": "abc123"}))
 MLFLOW_DOWN = CallResult(error="MLflow does not answer (timeout after 5 s).")

@@ -91,9 +91,11 @@ def jobs(draw: st.DrawFn, owner: Manifest, name: str, said: object = None) -> li
     if draw(st.integers(0, 2)) == 0:
         made = job(owner, name, ended="Complete")
         return [made, pod(made, f"{name}-1", said=said, exit_code=0)]
-    ended = draw(st.sampled_from(["absent", "", "", "Complete", "Failed"]))
+    ended = draw(st.sampled_from(["absent", "suspended", "", "", "Complete", "Failed"]))
     if ended == "absent":
         return []
+    if ended == "suspended":
+        return [job(owner, name, suspend=True)]
     reason = draw(st.sampled_from(["BackoffLimitExceeded", "PodFailurePolicy", "DeadlineExceeded"]))
     ago = draw(st.sampled_from([5, 59, 60, 3600]))
     made = job(owner, name, ended=ended, reason=reason if ended == "Failed" else "", ended_seconds_ago=ago)
@@ -136,6 +138,7 @@ def dataset_worlds(draw: st.DrawFn) -> World:
 
 WITH_RUN = {"dataset": PINNED, "startTime": rfc3339(later(-900)), "mlflow": MLFLOW}
 COMPARED = {**WITH_RUN, "training": TRAINED, "gate": {"baseline": {"version": "3"}}}
+ENDED = {"observedGeneration": 1, "conditions": [condition("Succeeded", "Unknown", "Said")]}
 RUN_STATUSES: list[Mapping[str, Any]] = [
     {},
     {"dataset": PINNED},
@@ -143,9 +146,11 @@ RUN_STATUSES: list[Mapping[str, Any]] = [
     {**WITH_RUN, "training": TRAINED},
     COMPARED,
     {**COMPARED, "gate": {"verdict": "Pass"}, "evaluation": EVALUATED, "model": MODEL},
-    {**WITH_RUN, "terminalState": "Failed"},
-    {**WITH_RUN, "terminalState": "Succeeded", "modelVersion": "4"},
-    {**WITH_RUN, "mlflow": {**MLFLOW, "state": "FINISHED"}, "terminalState": "Succeeded"},
+    {**WITH_RUN, **ENDED, "terminalState": "Failed"},
+    {**WITH_RUN, **ENDED, "terminalState": "Succeeded", "modelVersion": "4"},
+    {**WITH_RUN, **ENDED, "mlflow": {**MLFLOW, "state": "FINISHED"}, "terminalState": "Succeeded"},
+    {**WITH_RUN, "suspendedTime": rfc3339(later(-60)), "activeSeconds": 1200},
+    {**COMPARED, "suspendedTime": rfc3339(later(-60))},
 ]
 GATES: list[Mapping[str, Any] | None] = [
     None,
@@ -174,6 +179,7 @@ def run_worlds(draw: st.DrawFn) -> World:
     subject = training_run(
         draw(st.sampled_from(RUN_STATUSES)),
         gate=draw(st.sampled_from(GATES)),
+        suspend=draw(mostly(False, True)),
         window=draw(st.sampled_from([None, {"lastSeconds": 3600}, {"lastSeconds": 86400}])),
     )
     data = draw(st.sampled_from([None, dataset(), dataset(READY_STATUS), dataset(READY_STATUS, split=None)]))

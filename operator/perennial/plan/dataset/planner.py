@@ -96,13 +96,13 @@ def _record(
             "next_check_time": now + timedelta(seconds=wait) if wait else None,
         }
     )
-    marks = (_ready(status, found.valid), found.fetched, found.valid, *progress())
+    marks = (_ready(status, found.valid), found.fetched, found.valid, *progress(stalled=_suspended(seen)))
     return Plan(
         applies=tuple(applies),
         status=_status(seen, now, status, marks),
         events=(found.event,) if found.event else (),
         deletes=tuple(deletes),
-        requeue_after=wait,
+        requeue_after=None if seen.spec.suspend else wait,
     )
 
 
@@ -225,8 +225,11 @@ def _known(seen: DatasetSeen, type_: str) -> Mark:
 
 def _settled_marks(seen: DatasetSeen) -> tuple[Mark, ...]:
     valid, fetched = _known(seen, "Valid"), _known(seen, "Fetched")
-    stalled = ("Suspended", "spec.suspend is true: set it to false to check again.") if seen.spec.suspend else None
-    return (_ready(seen.status, valid), fetched, valid, *progress(stalled=stalled))
+    return (_ready(seen.status, valid), fetched, valid, *progress(stalled=_suspended(seen)))
+
+
+def _suspended(seen: DatasetSeen) -> tuple[str, str] | None:
+    return ("Suspended", "spec.suspend is true: set it to false to check again.") if seen.spec.suspend else None
 
 
 def _checking_marks(seen: DatasetSeen, outcome: JobOutcome) -> tuple[Mark, ...]:
@@ -236,7 +239,8 @@ def _checking_marks(seen: DatasetSeen, outcome: JobOutcome) -> tuple[Mark, ...]:
         fetched = mark("Fetched", False, outcome.reason, outcome.message)
     first = seen.status.checked_generation != seen.generation
     checking = ("Checking", "The source is being looked at.") if first else None
-    return (_ready(seen.status, valid), fetched, valid, *progress(reconciling=checking))
+    stalled = None if checking else _suspended(seen)
+    return (_ready(seen.status, valid), fetched, valid, *progress(reconciling=checking, stalled=stalled))
 
 
 def _status(seen: DatasetSeen, now: datetime, status: DatasetStatus, marks: Sequence[Mark]) -> dict[str, Any]:

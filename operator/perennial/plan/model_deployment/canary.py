@@ -54,11 +54,14 @@ def heard(seen: ModelDeploymentSeen) -> State | None:
 def first(seen: ModelDeploymentSeen, want: Wanted, now: datetime) -> Turn | None:
     """The first version has nothing to be compared with: it answers once it is ready, and may be replaced till then."""
     stable = seen.status.stable
-    if stable is None or (stable.since is None and stable.version != want.version):
+    another = stable is None or (stable.since is None and stable.version != want.version)
+    if another and not seen.spec.suspend:
         fresh = Stable(
             version=want.version, model_version=want.model_version, slot="a", digest=want.digest, server=want.server
         )
         return Turn(status=seen.status.model_copy(update={"stable": fresh}))
+    if stable is None:
+        return None
     ready = rollout(seen.slots.get(stable.slot), seen.pods, version=stable.version).ready
     if stable.since is None and ready and routed(seen, stable):
         message = (
@@ -108,7 +111,7 @@ def begin(seen: ModelDeploymentSeen, want: Wanted, now: datetime) -> Turn | None
 def supersede(seen: ModelDeploymentSeen, want: Wanted, now: datetime) -> Turn | None:
     """What is wanted has changed: the trial ends without a verdict."""
     canary = seen.status.canary
-    if canary is None or want.version == canary.version:
+    if canary is None or seen.spec.suspend or want.version == canary.version:
         return None
     return _end(
         seen,

@@ -7,6 +7,8 @@ from perennial.plan.model_deployment.observe import ModelDeploymentSeen
 from perennial.plan.model_deployment.rollout import Rollout, rollout
 from perennial.plan.model_deployment.wanted import Waiting, Wanted
 
+SUSPENDED = "spec.suspend is true: set it to false to go on."
+
 
 def marks(seen: ModelDeploymentSeen, status: ModelDeploymentStatus, want: Wanted | Waiting) -> tuple[Mark, ...]:
     """Return every condition: Ready, Available, Progressing, SLOsMet, Reconciling, Stalled.
@@ -26,6 +28,8 @@ def marks(seen: ModelDeploymentSeen, status: ModelDeploymentStatus, want: Wanted
 
 def _available(seen: ModelDeploymentSeen, status: ModelDeploymentStatus, want: Wanted | Waiting) -> Mark:
     stable = status.stable
+    if stable is None and seen.spec.suspend:
+        return mark("Available", False, "Suspended", f"No version was started yet; {SUSPENDED}")
     if stable is None:
         why = (
             want
@@ -76,6 +80,9 @@ def _progressing(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> Ma
             last.decision.value if last else "NoCanary",
             last.message if last else "No version is on trial.",
         )
+    if seen.spec.suspend:
+        held = f"Model version {canary.model_version} stays at {canary.weight.desired} % of the requests"
+        return mark("Progressing", False, "Suspended", f"{held}, under the brake; {SUSPENDED}")
     if canary.step == 0:
         pods = rollout(seen.slots.get(canary.slot), seen.pods, version=canary.version)
         waits = pods.message if not pods.ready else "the routers are learning the addresses of its pods."
@@ -110,12 +117,12 @@ def _slos_met(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> Mark:
 def _moving(  # noqa: PLR0911 - a table of cases, the first that applies
     seen: ModelDeploymentSeen, status: ModelDeploymentStatus, available: Mark, want: Wanted | Waiting
 ) -> tuple[Mark, Mark]:
+    if seen.spec.suspend:
+        return progress(stalled=("Suspended", SUSPENDED))
     if status.canary is not None:
         return progress(reconciling=("Canary", f"Model version {status.canary.model_version} is on trial."))
     if status.stable is None or status.stable.since is None or available.status != "True":
         return progress(reconciling=(available.reason, available.message))
-    if seen.spec.suspend:
-        return progress(stalled=("Suspended", "spec.suspend is true: set it to false to go on."))
     if isinstance(want, Waiting):
         return progress(reconciling=(want.reason, want.message))
     if want.version != status.stable.version and want.version in status.rejected:

@@ -16,9 +16,10 @@ from perennial.api.training_run import (
     TrainingRunStatus,
 )
 from perennial.api.wire import Verdict
-from perennial.plan.actions import Apply, Emit, Plan
-from perennial.plan.conditions import Mark, mark, progress, settle
-from perennial.plan.jobs import JobOutcome, JobPhase, job_outcome, sentence
+from perennial.plan.actions import Apply, Emit, Manifest, Plan
+from perennial.plan.children import changed_job
+from perennial.plan.conditions import Mark, mark, progress, repeat, settle
+from perennial.plan.jobs import ENDED, JobOutcome, JobPhase, job_outcome, sentence
 from perennial.plan.training_run.gate import judge, overall
 from perennial.plan.training_run.observe import (
     TrainingRunSeen,
@@ -34,6 +35,9 @@ from perennial.plan.training_run.resources import desired_evaluation, desired_tr
 
 CHAMPION = "champion"
 
+HOLDS_STILL = "spec.suspend is true: set it to false to go on."
+GOES_ON = "spec.suspend is false again: the run goes on."
+
 UNDER_WAY = {JobPhase.ABSENT, JobPhase.WAITING, JobPhase.RUNNING}
 
 
@@ -43,33 +47,99 @@ def plan(seen: TrainingRunSeen, now: datetime) -> Plan:
     In this order:
 
     1. It has ended: only the MLflow run is still to be closed.
-    2. The data is not pinned: pin it, or say what it waits for.
-    3. There is no MLflow run: make one.
-    4. Training has not ended: there is a Job, which is never changed; say where it is. It failed: the run has failed.
-    5. The champion to compare with is not known: hold until the registry answers.
-    6. Evaluation has not ended: there is a Job. It ended: judge the gate. It failed, or the gate refused: the run has
+    2. It is suspended: a Job that runs is suspended, too; nothing begins. It no longer is: the Job goes on.
+    3. The data is not pinned: pin it, or say what it waits for.
+    4. There is no MLflow run: make one.
+    5. Training has not ended: there is a Job, which is not changed otherwise; say where it is. It failed: the run has
        failed.
-    7. The version is not registered: register it. The run has succeeded.
+    6. The champion to compare with is not known: hold until the registry answers.
+    7. Evaluation has not ended: there is a Job. It ended: judge the gate. It failed, or the gate refused: the run has
+       failed.
+    8. The version is not registered: register it. The run has succeeded.
     """
-    for stage in (_ended, _unpinned, _without_run, _in_training, _without_baseline, _in_evaluation):
+    for stage in (
+        *(_ended, _suspended, _resumed),
+        *(_unpinned, _without_run, _in_training, _without_baseline, _in_evaluation),
+    ):
         decided = stage(seen, now)
         if decided is not None:
             return decided
     return _registering(seen, now)
 
 
-def _ended(seen: TrainingRunSeen, _now: datetime) -> Plan | None:
+def _ended(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     if seen.status.terminal_state is None:
         return None
-    finish = finish_run(seen.status)
-    if finish is None or seen.status.mlflow is None:
-        return Plan()
-    if seen.finished is None:
+    status, finish = seen.status, finish_run(seen.status)
+    if finish is not None and seen.finished is None:
         return Plan(calls=(finish,))
-    if seen.finished.value is None:
-        return Plan()
-    closed = seen.status.mlflow.model_copy(update={"state": finish.status})
-    return Plan(status=seen.status.model_copy(update={"mlflow": closed}).json_data())
+    if finish is not None and seen.finished is not None and seen.finished.value is not None and status.mlflow:
+        status = status.model_copy(update={"mlflow": status.mlflow.model_copy(update={"state": finish.status})})
+    if status.observed_generation != seen.generation:
+        # `suspend` was changed, which is nothing to a run that has ended; but that has been seen.
+        return Plan(status=_settled(seen, now, status, [repeat(item) for item in status.conditions]))
+    return Plan(status=status.json_data()) if status is not seen.status else Plan()
+
+
+def _suspended(seen: TrainingRunSeen, now: datetime) -> Plan | None:
+    """Hold still, but record what has ended anyway.
+
+    A suspended Job forgets when it started, and its deadline begins anew. So the time that training has used up is
+    recorded before its Job is suspended, and what is left is the Job's deadline when it goes on.
+    """
+    job, component = _under_way(seen)
+    if not seen.spec.suspend or (job is not None and job_outcome(job, seen.pods).phase in ENDED):
+        return None
+    applies: tuple[Apply, ...] = ()
+    events: tuple[Emit, ...] = ()
+    status = seen.status
+    if status.suspended_time is None:
+        used = status.active_seconds + (_active_seconds(job, now) if component == "training" else 0)
+        status = status.model_copy(update={"suspended_time": now, "active_seconds": used})
+        events = (Emit(type="Normal", reason="Suspended", message=HOLDS_STILL, action="Suspend"),)
+    elif job is not None and not _is_suspended(job):
+        applies = (Apply(manifest=changed_job(job, seen.owner, component, suspend=True)),)
+    running = mark("Running", False, "Suspended", f"The {component} Job is suspended.") if job else None
+    marks = (
+        mark("Succeeded", "Unknown", "Suspended", HOLDS_STILL),
+        *_stages(status, running),
+        *progress(stalled=("Suspended", HOLDS_STILL)),
+    )
+    return Plan(applies=applies, status=_settled(seen, now, status, marks), events=events)
+
+
+def _resumed(seen: TrainingRunSeen, now: datetime) -> Plan | None:
+    """Go on: recorded before it happens, so that a suspension that follows at once counts the Job's time anew."""
+    if seen.spec.suspend:
+        return None
+    job, component = _under_way(seen)
+    if seen.status.suspended_time is not None:
+        status = seen.status.model_copy(update={"suspended_time": None})
+        event = Emit(type="Normal", reason="Resumed", message=GOES_ON, action="Resume")
+        return _going(seen, now, status, "Resumed", GOES_ON, events=(event,))
+    if job is None or not _is_suspended(job):
+        return None
+    left = max(1, seen.spec.active_deadline_seconds - seen.status.active_seconds)
+    deadline = {"activeDeadlineSeconds": left} if component == "training" else {}
+    change = Apply(manifest=changed_job(job, seen.owner, component, suspend=False, **deadline))
+    return _going(seen, now, seen.status, "Resumed", GOES_ON, applies=(change,))
+
+
+def _under_way(seen: TrainingRunSeen) -> tuple[Manifest | None, str]:
+    """Return the Job whose end is not recorded yet, if it is there, and its component."""
+    if seen.status.training is None:
+        return seen.training, "training"
+    return (seen.evaluation if seen.status.evaluation is None else None), "evaluation"
+
+
+def _is_suspended(job: Manifest) -> bool:
+    return bool(job["spec"].get("suspend", False))
+
+
+def _active_seconds(job: Manifest | None, now: datetime) -> int:
+    """Return how much of its deadline a Job has used up since it was started or resumed."""
+    started = (job or {}).get("status", {}).get("startTime")
+    return max(0, int((now - datetime.fromisoformat(started)).total_seconds())) if started else 0
 
 
 def _unpinned(seen: TrainingRunSeen, now: datetime) -> Plan | None:
