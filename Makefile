@@ -43,7 +43,8 @@ check: setup  ## lint, types, layers, freshness of generated files
 	ruff format --check .
 	MYPYPATH=.:operator mypy -p perennial -p cluster -p images
 	lint-imports
-	python -m perennial.schema --check
+	python -m cluster.last_release --to build/last-release crds
+	python -m perennial.schema --check --since build/last-release/crds
 
 .PHONY: test
 test: setup images  ## every level of tests: unit, API server, cluster, end to end

@@ -8,6 +8,8 @@ from pathlib import Path
 import yaml
 
 from perennial.runtime.resources import OWN_RIGHTS, RIGHTS
+from perennial.schema.argued import ARGUED
+from perennial.schema.compatibility import breaks
 from perennial.schema.crd import KINDS, definition
 from perennial.schema.rbac import rules
 
@@ -46,21 +48,43 @@ def generated(root: Path) -> dict[Path, str]:
     return {root / path: text for generator in GENERATORS for path, text in generator()}
 
 
+def stale(root: Path) -> list[str]:
+    """Return complaints about generated files that are not what would be written."""
+    paths = [str(path) for path, text in generated(root).items() if not path.exists() or path.read_text() != text]
+    return [f"not fresh, run `python -m perennial.schema`: {', '.join(paths)}"] if paths else []
+
+
+def broken(since: Path) -> list[str]:
+    """Return complaints about breaks since the CRDs in a directory that nobody argues for."""
+    now = {kind.name: definition(kind) for kind in KINDS}
+    read = [yaml.safe_load(path.read_text()) for path in sorted(since.glob("*.yaml"))]
+    old = {each["spec"]["names"]["kind"]: each for each in read}
+    if not old:
+        return [f"there is no CRD in {since} to compare with"]
+    gone = sorted(old.keys() - now.keys())
+    found = {item for kind in old.keys() & now.keys() for item in breaks(old[kind], now[kind])}
+    return [
+        *(f"the kind {kind} is gone" for kind in gone),
+        *(f"breaks users of the last release: {item}" for item in sorted(found - ARGUED.keys())),
+    ]
+
+
 def main() -> int:
-    """Write or check. Exit code 1 where `--check` finds a stale file."""
+    """Write or check. Exit code 1 where `--check` finds something."""
     parser = argparse.ArgumentParser(prog="python -m perennial.schema", description=__doc__)
     parser.add_argument(
         "--check", action="store_true", help="write nothing; fail if a file is not what would be written"
     )
+    parser.add_argument(
+        "--since", type=Path, help="with --check: fail if users of the CRDs in this directory are broken, too"
+    )
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="the repository (default: the current folder)")
     arguments = parser.parse_args()
-    files = generated(arguments.root)
     if arguments.check:
-        stale = [str(path) for path, text in files.items() if not path.exists() or path.read_text() != text]
-        if stale:
-            print("not fresh, run `python -m perennial.schema`: " + ", ".join(stale), file=sys.stderr)  # noqa: T201
-        return 1 if stale else 0
-    for path, text in files.items():
+        complaints = stale(arguments.root) + (broken(arguments.since) if arguments.since else [])
+        sys.stderr.writelines(f"{complaint}\n" for complaint in complaints)
+        return 1 if complaints else 0
+    for path, text in generated(arguments.root).items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return 0
