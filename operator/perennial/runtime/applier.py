@@ -79,10 +79,14 @@ class Applier:
         # How the server rendered an intent that it normalised: (uid, hash) → paths that differ ever since.
         self._rendered: OrderedDict[tuple[str, str], frozenset[str]] = OrderedDict()
 
-    async def run(self, key: Key, resource: Resource, plan: Plan) -> tuple[Gone, ...]:
+    async def run(self, key: Key, resource: Resource, plan: Plan, observed: Manifest) -> tuple[Gone, ...]:
         """Carry out one plan of the object under `key`. Return the deletions that the cache has yet to see.
 
+        `observed` is the object that the plan was made from. The cache may know a newer one by the time that the status
+        is written, and that one's status is not this plan's to replace.
+
         Raises:
+            Conflict: the object has changed since it was observed.
             Retryable: something failed that may work later.
             Terminal: a child was refused; the object's `Stalled` condition says what.
         """
@@ -95,7 +99,7 @@ class Applier:
         for call in plan.calls:
             await self._call(key, call)
         if plan.status is not None:
-            await self._write_status(key, resource, plan.status)
+            await self._write_status(key, resource, plan.status, observed)
         await self._emit(key, plan.events)
         gone = [await self._delete(delete) for delete in plan.deletes]
         self._results.settle(key, plan.calls)
@@ -164,10 +168,9 @@ class Applier:
             raise CallFailed(str(error)) from error
         self._results.succeeded(key, call, value)
 
-    async def _write_status(self, key: Key, resource: Resource, status: Manifest) -> bool:
+    async def _write_status(self, key: Key, resource: Resource, status: Manifest, observed: Manifest) -> bool:
         """Write a status that differs from the observed one. Return whether it was written."""
-        observed = self._store.get(*key)
-        if observed is None or observed.get("status") == status:
+        if observed.get("status") == status or self._store.get(*key) is None:
             return False
         written = await self._client.write_status(resource, observed, status)
         self._store.put(key.kind, written)
@@ -198,7 +201,7 @@ class Applier:
         if new["lastTransitionTime"] is None:
             new["lastTransitionTime"] = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         others = [each for each in conditions if each["type"] != "Stalled"]
-        if await self._write_status(key, resource, {**status, "conditions": [*others, new]}):
+        if await self._write_status(key, resource, {**status, "conditions": [*others, new]}, observed):
             await self._emit(key, (Emit(type="Warning", reason=error.reason, message=error.message),))
 
     async def _emit(self, key: Key, events: tuple[Emit, ...]) -> None:

@@ -185,6 +185,7 @@ class Controller(Generic[O]):
     async def _once(self, key: Key) -> tuple[bool, float | None]:
         """Reconcile; return whether calls brought something to be recorded now, and when the key is due anyway."""
         await self._own_writes(key)
+        observed = self._store.get(*key)
         try:
             seen = self._reconciler.observe(self._results.of(key), key.namespace, key.name)
             plan = self._reconciler.plan(seen, self._clock.now()) if seen is not None else None
@@ -193,11 +194,11 @@ class Controller(Generic[O]):
             refused = Terminal("InvalidObject", _sentence(error))
             await self._applier.stall(key, self._reconciler.resource, refused)
             raise refused from error
-        if plan is None:
+        if plan is None or observed is None:
             self._results.forget(key)
             self._reconciler.gone(key)
             return False, None
-        unseen = await self._applier.run(key, self._reconciler.resource, plan)
+        unseen = await self._applier.run(key, self._reconciler.resource, plan, observed)
         if unseen:
             self._unseen[key] = unseen
         # A planner that holds on a failed call need not think of the time: the key comes back when the error has gone.

@@ -88,7 +88,8 @@ class World:
 
     async def carry_out(self, plan: Plan) -> tuple[object, ...]:
         self.log.clear()
-        return await self.applier.run(KEY, DATASET, plan)
+        observed = self.store.get(*KEY)
+        return await self.applier.run(KEY, DATASET, plan, observed if observed is not None else dataset())
 
     def status(self) -> Any:
         return self.api.objects[KEY].get("status")
@@ -258,6 +259,24 @@ def test_a_status_made_from_an_older_object_is_refused() -> None:
         with pytest.raises(Conflict):
             await world.carry_out(Plan(status={"rows": 1}))
         assert world.status() is None
+
+    run(story())
+
+
+def test_a_status_is_not_written_over_one_that_the_cache_learnt_of_while_the_plan_was_carried_out() -> None:
+    """The precondition is the object that was planned for, not what the cache knows by then."""
+
+    async def story() -> None:
+        world = World()
+
+        def edited_meanwhile(request: Request) -> None:
+            if request.verb == "apply":
+                world.store.put("Dataset", world.api.seed({**dataset(), "status": {"rows": 7}}))
+
+        world.api.fail = edited_meanwhile
+        with pytest.raises(Conflict):
+            await world.carry_out(Plan(applies=(Apply(manifest=child()),), status={"rows": 1}))
+        assert world.status() == {"rows": 7}
 
     run(story())
 
