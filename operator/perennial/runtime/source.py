@@ -171,6 +171,8 @@ class KopfSource:
         settings.networking.connect_timeout = self._connect_timeout
         settings.networking.request_timeout = self._request_timeout
         settings.queueing.error_delays = (1, 2, 5, 10)
+        settings.persistence.diffbase_storage = _NoDiffBase()
+        settings.persistence.progress_storage = _NoProgress()
         settings.process.ultimate_exiting_timeout = None  # kills the process, which is not kopf's to decide here
         for resource in self._resources:
             if resource.owned:
@@ -206,6 +208,38 @@ class KopfSource:
         self._sink.put(resource, manifest)
         if kind_of_event is None:
             self._on_listed(resource)
+
+
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Keeps nothing of an object. kopf would copy every object that is reported, several times, to see what changed."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Keeps no progress of handlers: there are none that have any."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+    def purge(self, **_: Any) -> None:
+        pass
+
+    def touch(self, **_: Any) -> None:
+        pass
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        return essence
 
 
 class _Sessions:
