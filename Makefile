@@ -41,10 +41,11 @@ setup:  ## make the virtual environment from the locks, with kubectl and helm in
 check: setup  ## lint, types, layers, freshness of generated files
 	ruff check .
 	ruff format --check .
-	MYPYPATH=.:operator mypy -p perennial -p cluster -p images
+	MYPYPATH=.:operator mypy -p perennial -p cluster -p images -p gitops
 	lint-imports
 	python -m cluster.last_release --to build/last-release crds
 	python -m perennial.schema --check --since build/last-release/crds
+	python -m gitops --check
 
 .PHONY: test
 test: setup images  ## every level of tests: unit, API server, cluster, end to end
@@ -61,6 +62,11 @@ api: setup  ## the tests against a real API server without a node
 .PHONY: e2e
 e2e: setup images  ## the tests against a real node
 	python -m pytest tests/e2e $(PYTEST_ARGS)
+
+.PHONY: gitops-record
+gitops-record: setup  ## record anew the objects that the tests of gitops/ go by
+	python -m pytest tests/api/record_gitops.py $(PYTEST_ARGS)
+	python -m gitops
 
 .PHONY: demo
 demo: setup images cluster  ## the flights example from its start to its end, on a cluster of its own
