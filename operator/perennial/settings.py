@@ -59,8 +59,9 @@ class Settings:
     )
     resync_seconds: float = _setting(
         """Seconds between full rounds: everything is listed, compared with what the watches reported, and planned
-        anew. Shorter repairs a lost report sooner; longer costs less on large clusters.""",
-        300.0,
+        anew. Watches prove themselves, by a sign of life each minute and by the reports of the operator's own writes,
+        and where one does not, there is a list at once; so this is for what nobody thought of.""",
+        36000.0,
         at_least=1,
     )
     max_backoff_seconds: float = _setting(
@@ -163,7 +164,7 @@ def _description(each: "Field[Any]") -> str:
 
 
 def _shown(value: Any) -> str:
-    shown = ",".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+    shown = ",".join(value) if isinstance(value, tuple) else f"{value:.10g}" if isinstance(value, float) else str(value)
     return shown or "empty"
 
 

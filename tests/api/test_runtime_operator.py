@@ -326,8 +326,8 @@ async def test_probes_and_metrics_tell_how_it_is(connection: Connection, cluster
     lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     assert float(lines['controller_runtime_reconcile_total{controller="Widget",result="success"}']) >= 1
     assert float(lines['controller_runtime_reconcile_errors_total{controller="Widget"}']) == 0
-    assert float(lines['workqueue_adds_total{name="Widget"}']) >= 1
-    assert float(lines['workqueue_depth{name="Widget"}']) == 0
+    assert float(lines['workqueue_adds_total{controller="Widget",name="Widget"}']) >= 1
+    assert float(lines['workqueue_depth{controller="Widget",name="Widget",priority="0"}']) == 0
     assert float(lines['leader_election_master_status{name="widgets"}']) == 1
     assert float(lines["perennial_cached_objects"]) == 2
     assert any(line.startswith('rest_client_requests_total{code="200"') for line in lines)

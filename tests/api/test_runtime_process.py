@@ -82,7 +82,7 @@ def test_it_answers_its_probes_and_ends_at_once_when_asked_giving_the_lease_back
     assert status == 200
     for kind in ("Dataset", "TrainingRun", "ModelDeployment"):
         assert f'controller_runtime_reconcile_total{{controller="{kind}",result="error"}} 0.0' in figures
-        assert f'workqueue_depth{{name="{kind}"}} 0.0' in figures
+        assert f'workqueue_depth{{controller="{kind}",name="{kind}",priority="0"}} 0.0' in figures
     assert 'leader_election_master_status{name="perennial-operator"} 1.0' in figures
     assert "process_resident_memory_bytes" in figures
     assert holder(control_plane, namespace)

@@ -43,13 +43,14 @@ class ModelFacts:
 
     A model is read when it is first asked for, then once in `ttl_seconds` (one GET: its aliases; versions hardly change
     and are read again after ten times that). A model that is missing, or an outage, is looked at again sooner, with a
-    back-off up to the time-to-live. A model nobody asked for in `idle_seconds` is forgotten.
+    back-off up to the time-to-live. A model nobody asked for in `idle_seconds` is forgotten, unless somebody does when
+    `on_change` is called once more: objects that are as they should be are not planned for hours.
 
     Args:
         registry: what is read.
         on_change: called with the model's name, in the event loop, when its fact is another one.
         ttl_seconds: how old a fact gets; a change by somebody else is seen that late.
-        idle_seconds: must be longer than the operator's resync.
+        idle_seconds: how long a model is read for nobody's sake.
         now: a clock that never goes back, in seconds.
         chance: numbers in [0, 1): 5 % of jitter, so that 1,000 models are not all read in the same second.
     """
@@ -113,7 +114,7 @@ class ModelFacts:
         await gather(*tasks, return_exceptions=True)
 
     async def _keep(self, name: str, entry: _Entry) -> None:
-        restless = 0
+        restless, reminded = 0, False
         while True:
             entry.wake.clear()
             fact, answered = await self._look(name, entry)
@@ -125,13 +126,17 @@ class ModelFacts:
             try:
                 await wait_for(entry.wake.wait(), self._pause(restless))
             except TimeoutError:
-                if self._now() - entry.asked > self._idle:
+                idle = self._now() - entry.asked > self._idle
+                if idle and reminded:
                     self._entries.pop(name, None)
                     return
+                if idle:
+                    self._on_change(name)
+                reminded = idle
 
     async def _look(self, name: str, entry: _Entry) -> tuple[Fact[RegisteredModel], frozenset[str]]:
         """Return what a model is now, and the versions that were looked for because somebody had asked for them."""
-        entry.wanted = {version: at for version, at in entry.wanted.items() if self._now() - at <= self._idle}
+        entry.wanted = {version: at for version, at in entry.wanted.items() if self._now() - at <= 2 * self._idle}
         wanted = frozenset(entry.wanted)
         try:
             registration = await self._registry.get_registered_model(name)

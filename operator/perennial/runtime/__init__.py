@@ -1,7 +1,7 @@
 """The operator's runtime: what watches, queues, reconciles and writes, for any planner.
 
-    source    kopf's watches, in a thread ─┐                    leader    who may write
-    resync    lists, now and then ─────────┼─▶ intake ─▶ store ─┬─▶ queue ─▶ controller ─▶ planner ─▶ applier ─▶ client
+    source    kopf's watches, in a thread ─┐  watches   what each has shown    leader    who may write
+    resync    lists, where watches fail ───┼─▶ intake ─▶ store ─┬─▶ queue ─▶ controller ─▶ planner ─▶ applier ─▶ client
               answers to our own writes ───┴────────────────────┘                             results ◀──┘  └─▶ events
 
 What was decided, and why:
@@ -16,6 +16,8 @@ What was decided, and why:
   name is not somebody else's, whose object server-side apply would take over without a word.
 - A status is replaced as a whole, by a JSON patch that carries the observed resourceVersion: nothing is merged, nothing
   that was made from an older object is written.
-- A list every five minutes is compared with what the watches said. It repairs, and it convicts watches that are dead.
+- A watch is believed as long as it shows signs of life and reports our own writes; where it does not, or had a gap,
+  a list is compared with the cache: docs/design/007-watches-prove-themselves.md.
+- What changed is reconciled before what is only looked at once more (a start, a full round).
 - The lease is judged by a clock that also runs while the machine sleeps, and every single write asks it.
 """

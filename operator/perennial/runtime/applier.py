@@ -13,7 +13,7 @@ from perennial.runtime.drift import APPLIED, differences, intent_hash, stamped
 from perennial.runtime.errors import LeadershipLost, PerennialError, Retryable, Terminal
 from perennial.runtime.resources import Key, Resource, resource_of
 from perennial.runtime.results import ERROR_SECONDS, REFUSED_SECONDS, CallResults
-from perennial.runtime.store import Store, controller_of
+from perennial.runtime.store import Store, controller_of, key_of, version_of
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,8 @@ class Applier:
     """Makes the cluster and the services around it what a plan says.
 
     Every answer of the API server to a write goes into the cache at once, so the next plan of the key sees its own
-    writes; only the end of a deleted object is known by the watch alone (see `run`).
+    writes; only the end of a deleted object is known by the watch alone (see `run`). `on_written` is told what the
+    watch has to report now: a key, and its least resourceVersion.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Applier:
         events: Events,
         calls: CallHandler,
         clock: Clock,
+        on_written: Callable[[Key, int], None] = lambda _, __: None,
     ) -> None:
         self._client = client
         self._store = store
@@ -76,6 +78,7 @@ class Applier:
         self._events = events
         self._calls = calls
         self._clock = clock
+        self._on_written = on_written
         # How the server rendered an intent that it normalised: (uid, hash) → paths that differ ever since.
         self._rendered: OrderedDict[tuple[str, str], frozenset[str]] = OrderedDict()
 
@@ -121,7 +124,7 @@ class Applier:
             self._rendered[rendered["metadata"]["uid"], intent_hash(intent)] = left
             if len(self._rendered) > _RENDERED_LIMIT:
                 self._rendered.popitem(last=False)
-        self._store.put(kind, rendered)
+        self._wrote(kind, rendered)
 
     def _drifted(self, intent: Manifest, live: Manifest) -> bool:
         wanted = intent_hash(intent)
@@ -173,7 +176,7 @@ class Applier:
         if observed.get("status") == status or self._store.get(*key) is None:
             return False
         written = await self._client.write_status(resource, observed, status)
-        self._store.put(key.kind, written)
+        self._wrote(key.kind, written)
         if written.get("status") != status:
             lost = ", ".join(differences(status, written.get("status"))) or "a default was added"
             log.warning("the API server changed a status: the CRD does not know it as written", extra={"fields": lost})
@@ -214,5 +217,12 @@ class Applier:
         left = await self._client.delete(delete)
         gone = Gone(Key(delete.kind, delete.namespace, delete.name), delete.uid)
         if left is not None:
-            self._store.put(delete.kind, left)
+            self._wrote(delete.kind, left)
+        elif self._store.get(*gone.key) is not None:
+            self._on_written(gone.key, int(delete.resource_version) + 1)
         return None if gone.seen(self._store.get(*gone.key)) else gone
+
+    def _wrote(self, kind: str, manifest: Manifest) -> None:
+        """Put the answer to a write into the cache, unless the watch was faster."""
+        if self._store.put(kind, manifest):
+            self._on_written(key_of(kind, manifest), version_of(manifest))

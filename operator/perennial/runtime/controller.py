@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Literal, Protocol, TypeVar
 
 from pydantic import ValidationError
 
@@ -51,8 +51,24 @@ class Reconciler(Generic[O]):
 class ReconcileMetrics(Protocol):
     """What a controller reports of itself."""
 
+    def workers(self, controller: str, count: int) -> None:
+        """Take note of how many keys are reconciled at a time, at most."""
+        ...
+
+    def active(self, controller: str, change: int) -> None:
+        """Take note that a worker is busy (1), or is not any more (-1)."""
+        ...
+
     def reconciled(self, controller: str, result: str, seconds: float) -> None:
-        """Take note of one reconciliation: `success`, `requeue_after`, `requeue` (will be retried) or `error`."""
+        """Take note of one reconciliation.
+
+        `success`; `requeue_after`: it comes back at a time; `requeue`: it comes back at once, for a call's outcome or
+        since somebody else was faster; `error`.
+        """
+        ...
+
+    def failed(self, controller: str, why: Literal["terminal", "timeout", "panic"]) -> None:
+        """Take note of why a reconciliation ended in `error`, where that is special."""
         ...
 
 
@@ -99,6 +115,7 @@ class Controller(Generic[O]):
         Raises:
             LeadershipLost: a write was refused because this process does not lead any more.
         """
+        self._metrics.workers(self.kind, workers)
         self._workers = {asyncio.create_task(self._work(), name=f"{self.kind} worker {n}") for n in range(workers)}
         try:
             await asyncio.gather(*self._workers)
@@ -125,10 +142,12 @@ class Controller(Generic[O]):
         while not self._draining:
             key = await self.queue.get()
             self._busy.add(this)
+            self._metrics.active(self.kind, 1)
             try:
                 await self.reconcile(key)
             finally:
                 self._busy.discard(this)
+                self._metrics.active(self.kind, -1)
                 self.queue.done(key)
 
     async def reconcile(self, key: Key) -> None:
@@ -153,10 +172,9 @@ class Controller(Generic[O]):
             self.queue.add_rate_limited(key)
         else:
             self.queue.forget(key)
-        if requeue_after is None:
-            return "success"
-        self.queue.add_after(key, requeue_after)
-        return "requeue_after"
+        if requeue_after is not None:
+            self.queue.add_after(key, requeue_after)
+        return "requeue" if again else "success" if requeue_after is None else "requeue_after"
 
     def _failed(self, key: Key, error: Exception) -> str:
         """Log an error and put the key back as it asks for."""
@@ -164,6 +182,7 @@ class Controller(Generic[O]):
             # Not put back: a change of the object or of a child brings it back, or the next full round.
             log.warning("cannot go on until somebody acts", extra={"reason": error.reason, "error": error.message})
             self.queue.forget(key)
+            self._metrics.failed(self.kind, "terminal")
             return "error"
         delay = self.queue.add_rate_limited(key, at_least=error.after if isinstance(error, Retryable) else 0.0)
         fields = {"error": str(error), "after_seconds": round(delay, 2), "failures": self.queue.failures(key)}
@@ -177,8 +196,10 @@ class Controller(Generic[O]):
             case Retryable():
                 log.warning("will be tried again", extra=fields)
             case TimeoutError():
+                self._metrics.failed(self.kind, "timeout")
                 log.warning("reconciling took too long", extra={**fields, "limit_seconds": self._limit_seconds})
             case _:
+                self._metrics.failed(self.kind, "panic")
                 log.error("reconciling failed unexpectedly", extra=fields, exc_info=error)
         return "error"
 

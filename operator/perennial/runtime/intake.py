@@ -13,14 +13,23 @@ Mapper = Callable[[Manifest], Iterable[Key]]
 
 
 class Intake:
-    """Takes reports of one operator. `queues` are those of the reconciled kinds, `mappers` go by the reported kind."""
+    """Takes reports of one operator. `queues` are those of the reconciled kinds, `mappers` go by the reported kind.
+
+    Where `leading` says no, only the cache is kept: whoever begins to lead plans everything anyway.
+    """
 
     def __init__(
-        self, store: Store, queues: Mapping[str, WorkQueue[Key]], mappers: Mapping[str, tuple[Mapper, ...]]
+        self,
+        store: Store,
+        queues: Mapping[str, WorkQueue[Key]],
+        mappers: Mapping[str, tuple[Mapper, ...]],
+        *,
+        leading: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
         self._queues = queues
         self._mappers = mappers
+        self._leading = leading
 
     def put(self, resource: Resource, manifest: Manifest) -> None:
         """Take an object's state. Keys are enqueued also where it is no news: it may be our own write's echo."""
@@ -49,16 +58,21 @@ class Intake:
         return wrong
 
     def enqueue(self, keys: Iterable[Key]) -> None:
-        """Enqueue keys of reconciled kinds; others are none of this operator's business."""
+        """Enqueue keys of reconciled kinds because of a change; others are none of this operator's business."""
+        if not self._leading():
+            return
         for key in keys:
             queue = self._queues.get(key.kind)
             if queue is not None:
                 queue.add(key)
 
     def enqueue_all(self) -> None:
-        """Enqueue every object of the reconciled kinds: the full round that makes up for anything missed."""
-        for kind in self._queues:
-            self.enqueue(self._store.keys(kind))
+        """Enqueue every object of the reconciled kinds, behind those that changed: the full round."""
+        if not self._leading():
+            return
+        for kind, queue in self._queues.items():
+            for key in self._store.keys(kind):
+                queue.add(key, hurried=False)
 
     def _enqueue_for(self, resource: Resource, manifest: Manifest) -> None:
         self.enqueue((key_of(resource.kind, manifest), *owners(manifest)))

@@ -5,8 +5,9 @@ with 0, so that `rate()` sees the first failure. https://book.kubebuilder.io/ref
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import aiohttp
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -15,32 +16,65 @@ from prometheus_client.process_collector import ProcessCollector
 
 _SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _RESULTS: Final = ("success", "requeue_after", "requeue", "error")
+_CHANGED: Final = "0"
+_UNHURRIED: Final = "-100"
+"""controller-runtime's numbers for the two priorities."""
 
 
 class Metrics:
     """All metrics of one operator process, in a registry of their own.
 
-    What decides about models is counted by whoever decides, in `registry`, under `perennial_*`.
+    Each names its controller (the kind) in the labels that controller-runtime gives it, for queues twice.
     """
 
     def __init__(self, controllers: Iterable[str]) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        self._controllers = tuple(controllers)
-        self._depth = Gauge("workqueue_depth", "Keys that wait to be worked on.", ["name"], registry=registry)
-        self._adds = Counter("workqueue_adds", "Keys put into the queue.", ["name"], registry=registry)
-        self._retries = Counter("workqueue_retries", "Keys put back with back-off.", ["name"], registry=registry)
-        self._waited = _histogram("workqueue_queue_duration_seconds", "How long keys waited.", ["name"], registry)
-        self._worked = _histogram("workqueue_work_duration_seconds", "How long work on a key took.", ["name"], registry)
+        queue, controller = ["name", "controller"], ["controller"]
+        self._depth = Gauge(
+            "workqueue_depth", "Keys that wait to be worked on.", [*queue, "priority"], registry=registry
+        )
+        self._adds = Counter("workqueue_adds", "Keys put into the queue.", queue, registry=registry)
+        self._retries = Counter("workqueue_retries", "Keys put back with back-off.", queue, registry=registry)
+        self._waited = _histogram("workqueue_queue_duration_seconds", "How long keys waited.", queue, registry)
+        self._worked = _histogram("workqueue_work_duration_seconds", "How long work on a key took.", queue, registry)
+        self._unfinished = Gauge(
+            "workqueue_unfinished_work_seconds", "Work in progress, all of it added up.", queue, registry=registry
+        )
+        self._longest = Gauge(
+            "workqueue_longest_running_processor_seconds", "The longest work in progress.", queue, registry=registry
+        )
         self._reconciled = Counter(
             "controller_runtime_reconcile", "Reconciliations.", ["controller", "result"], registry=registry
         )
         self._errors = Counter(
-            "controller_runtime_reconcile_errors", "Reconciliations that failed.", ["controller"], registry=registry
+            "controller_runtime_reconcile_errors", "Reconciliations that failed.", controller, registry=registry
+        )
+        self._terminal = Counter(
+            "controller_runtime_terminal_reconcile_errors",
+            "Reconciliations that failed and are not tried again until something changes.",
+            controller,
+            registry=registry,
+        )
+        self._panics = Counter(
+            "controller_runtime_reconcile_panics",
+            "Reconciliations that failed as nobody foresaw: errors of the operator.",
+            controller,
+            registry=registry,
+        )
+        self._timeouts = Counter(
+            "controller_runtime_reconcile_timeouts",
+            "Reconciliations that were cut off at their time limit.",
+            controller,
+            registry=registry,
         )
         self._seconds = _histogram(
-            "controller_runtime_reconcile_time_seconds", "How long reconciliations took.", ["controller"], registry
+            "controller_runtime_reconcile_time_seconds", "How long reconciliations took.", controller, registry
+        )
+        self._workers = Gauge("controller_runtime_max_concurrent_reconciles", "Workers.", controller, registry=registry)
+        self._active = Gauge(
+            "controller_runtime_active_workers", "Workers that are busy.", controller, registry=registry
         )
         self._requests = Counter(
             "rest_client_requests", "Requests to the Kubernetes API.", ["code", "method", "host"], registry=registry
@@ -54,22 +88,42 @@ class Metrics:
             ["resource"],
             registry=registry,
         )
+        self._silent = Gauge(
+            "perennial_watch_silent_seconds",
+            "Time since anything was heard from a watch, its orderly end at least; the longest of the kind.",
+            ["resource"],
+            registry=registry,
+        )
         self._objects = Gauge("perennial_cached_objects", "Objects in the cache.", registry=registry)
-        for controller in self._controllers:
-            self._errors.labels(controller)
-            self._seconds.labels(controller)
+        for name in controllers:
+            for metric in (self._errors, self._terminal, self._panics, self._timeouts, self._seconds, self._active):
+                metric.labels(name)
             for result in _RESULTS:
-                self._reconciled.labels(controller, result)
+                self._reconciled.labels(name, result)
 
     def queue(self, name: str) -> "QueueFigures":
         """Return the figures of one queue."""
         return QueueFigures(
-            self._depth.labels(name),
-            self._adds.labels(name),
-            self._retries.labels(name),
-            self._waited.labels(name),
-            self._worked.labels(name),
+            changed=self._depth.labels(name, name, _CHANGED),
+            unhurried=self._depth.labels(name, name, _UNHURRIED),
+            adds=self._adds.labels(name, name),
+            retries=self._retries.labels(name, name),
+            waiting=self._waited.labels(name, name),
+            working=self._worked.labels(name, name),
         )
+
+    def unfinished(self, name: str, seconds: Callable[[], list[float]]) -> None:
+        """Ask for how long each key of a queue has been worked on, whenever somebody reads the metrics."""
+        self._unfinished.labels(name, name).set_function(lambda: sum(seconds()))
+        self._longest.labels(name, name).set_function(lambda: max(seconds(), default=0.0))
+
+    def workers(self, controller: str, count: int) -> None:
+        """Show how many keys a controller reconciles at a time, at most."""
+        self._workers.labels(controller).set(count)
+
+    def active(self, controller: str, change: int) -> None:
+        """Take note that so many workers more (or fewer) are busy."""
+        self._active.labels(controller).inc(change)
 
     def reconciled(self, controller: str, result: str, seconds: float) -> None:
         """Count one reconciliation."""
@@ -77,6 +131,10 @@ class Metrics:
         self._seconds.labels(controller).observe(seconds)
         if result == "error":
             self._errors.labels(controller).inc()
+
+    def failed(self, controller: str, why: Literal["terminal", "timeout", "panic"]) -> None:
+        """Count one reconciliation that failed in a special way; `reconciled` counts it, too."""
+        {"terminal": self._terminal, "timeout": self._timeouts, "panic": self._panics}[why].labels(controller).inc()
 
     def leading(self, name: str) -> Callable[[bool], None]:
         """Return what shows whether this process holds the named lease."""
@@ -86,6 +144,10 @@ class Metrics:
     def missed(self, resource: str, count: int) -> None:
         """Count what a list had to repair."""
         self._missed.labels(resource).inc(count)
+
+    def silent(self, resource: str, seconds: Callable[[], float]) -> None:
+        """Ask for how long nothing was heard from a kind's watches, whenever somebody reads the metrics."""
+        self._silent.labels(resource).set_function(seconds)
 
     def cached(self, count: Callable[[], int]) -> None:
         """Ask for the number of cached objects whenever somebody reads the metrics."""
@@ -106,35 +168,37 @@ class Metrics:
         return trace
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueFigures:
     """Figures of one queue. Implements `perennial.runtime.queue.QueueMetrics`."""
 
-    def __init__(self, depth: Gauge, adds: Counter, retries: Counter, waited: Histogram, worked: Histogram) -> None:
-        self._depth = depth
-        self._adds = adds
-        self._retries = retries
-        self._waited = waited
-        self._worked = worked
+    changed: Gauge
+    unhurried: Gauge
+    adds: Counter
+    retries: Counter
+    waiting: Histogram
+    working: Histogram
 
     def added(self) -> None:
         """Count a key that was put into the queue."""
-        self._adds.inc()
+        self.adds.inc()
 
     def retried(self) -> None:
         """Count a key that waits for its next try."""
-        self._retries.inc()
+        self.retries.inc()
 
-    def depth(self, waiting: int) -> None:
-        """Show how many keys wait to be worked on."""
-        self._depth.set(waiting)
+    def depth(self, changed: int, unhurried: int) -> None:
+        """Show how many keys of either lane wait to be worked on."""
+        self.changed.set(changed)
+        self.unhurried.set(unhurried)
 
     def started(self, waited_seconds: float) -> None:
         """Count how long a key has waited."""
-        self._waited.observe(waited_seconds)
+        self.waiting.observe(waited_seconds)
 
     def finished(self, worked_seconds: float) -> None:
         """Count how long the work on a key took."""
-        self._worked.observe(worked_seconds)
+        self.working.observe(worked_seconds)
 
 
 def _histogram(name: str, text: str, labels: list[str], registry: CollectorRegistry) -> Histogram:

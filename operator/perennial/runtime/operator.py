@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -27,11 +28,13 @@ from perennial.runtime.results import CallResults
 from perennial.runtime.resync import Resync
 from perennial.runtime.source import KopfSource
 from perennial.runtime.store import Store
+from perennial.runtime.watches import Watches
 
 log = logging.getLogger(__name__)
 
 _DRAIN_SECONDS: Final = 1.0
 _SILENT_SECONDS: Final = 60.0
+_STUCK_SECONDS: Final = 120.0
 _MISSED_IN_A_ROW: Final = 4
 
 
@@ -43,7 +46,7 @@ class OperatorSettings:
     namespaces: tuple[str, ...] = ()
     workers: int = 16
     reconcile_limit_seconds: float = 60.0
-    resync_seconds: float = 300.0
+    resync_seconds: float = 36_000.0
     max_backoff_seconds: float = 12.0
     bind: str = ""
     metrics_port: int = 9090
@@ -85,12 +88,14 @@ class Operator:
             )
             for each in reconcilers
         }
+        for kind, queue in self._queues.items():
+            self.metrics.unfinished(kind, queue.unfinished)
         self._source: KopfSource | None = None
-        self.intake = Intake(store, self._queues, mappers)
         self.ports: dict[str, int] = {}
         """The ports of `health` and `metrics`, once they are served."""
         self.leading = asyncio.Event()
         """Set when this process leads."""
+        self.intake = Intake(store, self._queues, mappers, leading=self.leading.is_set)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set.
@@ -122,26 +127,25 @@ class Operator:
             Client(session, server), settings.lease, self._clock, on_change=self.metrics.leading(settings.lease.name)
         )
         client = Client(session, server, fence=leader.check)
-        controllers = self._controllers(client, self._fenced(leader))
+        watches = self._watches()
+        controllers = self._controllers(client, self._fenced(leader), watches)
         self._source = source = KopfSource(
             self._connection,
-            self._watched,
-            settings.namespaces,
+            watches,
             self.intake,
-            on_listed=lambda resource: resync.request(resource),  # noqa: PLW0108 - it is made below
+            on_gap=lambda scope: resync.gap(scope),  # noqa: PLW0108 - it is made below
         )
         resync = Resync(
             client=client,
             store=self._store,
             intake=self.intake,
-            resources=self._watched,
-            namespaces=settings.namespaces,
+            watches=watches,
             clock=self._clock,
             seconds=settings.resync_seconds,
             on_missed=self.metrics.missed,
             on_dead_watch=source.restart,
         )
-        async with self._served(resync, source), asyncio.TaskGroup() as group:
+        async with self._served(resync, source, watches), asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._connection.keep_fresh(), name="credentials")]
             tasks.append(group.create_task(self._work(source, resync, leader, controllers), name="operator"))
             await stop.wait()
@@ -154,10 +158,11 @@ class Operator:
     async def _work(
         self, source: KopfSource, resync: Resync, leader: Leader, controllers: Sequence[Controller[Any]]
     ) -> None:
-        await resync.first()
+        await resync.served()
         async with asyncio.TaskGroup() as group:
             group.create_task(source.run(), name="source")
             group.create_task(resync.run(), name="resync")
+            await resync.filled()
             await leader.acquire()
             self.leading.set()
             self.intake.enqueue_all()
@@ -186,11 +191,23 @@ class Operator:
 
         return carry_out
 
-    def _controllers(self, client: Client, calls: CallHandler) -> list[Controller[Any]]:
+    def _watches(self) -> Watches:
+        watches = Watches(self._watched, self._settings.namespaces, self._clock)
+        for resource in self._watched:
+            self.metrics.silent(resource.plural, partial(watches.longest_silence, resource))
+        return watches
+
+    def _controllers(self, client: Client, calls: CallHandler, watches: Watches) -> list[Controller[Any]]:
         results = CallResults(self._clock)
         events = EventRecorder(client, self._clock, instance=self._settings.lease.identity)
         applier = Applier(
-            client=client, store=self._store, results=results, events=events, calls=calls, clock=self._clock
+            client=client,
+            store=self._store,
+            results=results,
+            events=events,
+            calls=calls,
+            clock=self._clock,
+            on_written=watches.wrote,
         )
         return [
             Controller(
@@ -207,29 +224,34 @@ class Operator:
         ]
 
     @contextlib.asynccontextmanager
-    async def _served(self, resync: Resync, source: KopfSource) -> AsyncIterator[None]:
+    async def _served(self, resync: Resync, source: KopfSource, watches: Watches) -> AsyncIterator[None]:
         """Serve probes and metrics."""
-        limit = 3 * self._settings.resync_seconds + _SILENT_SECONDS
 
         def lists() -> str | None:
             silent = resync.silent_seconds()
-            return f"nothing was listed for {silent:.0f} s" if silent > limit else None
+            return (
+                f"the loop that looks after the watches is stuck for {silent:.0f} s"
+                if silent > _STUCK_SECONDS
+                else None
+            )
 
         def watching() -> str | None:
             silent = source.silent_seconds()
             return f"kopf's event loop is silent for {silent:.0f} s" if silent > _SILENT_SECONDS else None
 
-        def watches() -> str | None:
-            missed = resync.missed_in_a_row()
-            return (
-                f"{missed} lists in a row found changes that no watch reported" if missed >= _MISSED_IN_A_ROW else None
-            )
+        def watched() -> str | None:
+            missed, dead = resync.missed_in_a_row(), watches.dead()
+            if missed >= _MISSED_IN_A_ROW:
+                return f"{missed} lists in a row found changes that no watch reported"
+            if dead is not None:
+                return f"the watch on {dead} is silent for {watches.silent_seconds(dead):.0f} s, though the API answers"
+            return None
 
         def filled() -> str | None:
             return None if resync.synced else "the cache is not filled yet"
 
         settings = self._settings
-        probes = health.probes({"lists": lists, "kopf": watching, "watches": watches}, {"cache": filled})
+        probes = health.probes({"lists": lists, "kopf": watching, "watches": watched}, {"cache": filled})
         runners = {
             "health": await health.serve(probes, settings.bind, settings.health_port),
             "metrics": await health.serve(health.metrics(self.metrics.registry), settings.bind, settings.metrics_port),

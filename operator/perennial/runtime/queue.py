@@ -3,11 +3,14 @@
 A key is in the queue at most once. A key that is being worked on is never given out a second time: added meanwhile, it
 comes back as soon as the worker is done with it. So any number of changes cost one or two reconciliations, and no two
 workers ever meet on one object.
+
+There are two lanes, as in controller-runtime's priority queue: keys that changed overtake those that are only looked at
+once more (a start, a full round), so a user does not wait for five thousand objects that are as they should be.
 """
 
 import asyncio
 import random
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 
@@ -25,8 +28,8 @@ class QueueMetrics(Protocol):
         """Take note that a key waits for its next try."""
         ...
 
-    def depth(self, waiting: int) -> None:
-        """Take note of how many keys wait to be worked on."""
+    def depth(self, changed: int, unhurried: int) -> None:
+        """Take note of how many keys of either lane wait to be worked on."""
         ...
 
     def started(self, waited_seconds: float) -> None:
@@ -47,7 +50,7 @@ class NoQueueMetrics:
     def retried(self) -> None:
         """Do nothing."""
 
-    def depth(self, waiting: int) -> None:
+    def depth(self, changed: int, unhurried: int) -> None:
         """Do nothing."""
 
     def started(self, waited_seconds: float) -> None:
@@ -78,26 +81,36 @@ class WorkQueue(Generic[K]):
         self._metrics = metrics if metrics is not None else NoQueueMetrics()
         self._jitter = jitter
         self._ready: deque[K] = deque()
+        self._unhurried: OrderedDict[K, None] = OrderedDict()  # they wait until `_ready` is empty
         self._added: dict[K, float] = {}  # keys that are to be worked on → since when
+        self._hurried: set[K] = set()  # those of `_added` that changed
         self._working: dict[K, float] = {}  # keys that are worked on → since when
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
         self._wakeup = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._ready)
+        return len(self._ready) + len(self._unhurried)
 
     @property
     def idle(self) -> bool:
         """Whether no key waits to be worked on and none is. Keys that are due later do not count."""
-        return not self._ready and not self._working
+        return not self and not self._working
 
-    def add(self, key: K) -> None:
-        """Put a key in, unless it is in already."""
-        if key in self._added:
+    def unfinished(self) -> list[float]:
+        """Return for each key that is worked on how many seconds ago that began."""
+        now = _now()
+        return [now - started for started in self._working.values()]
+
+    def add(self, key: K, *, hurried: bool = True) -> None:
+        """Put a key in, unless it is in already. `hurried`: it changed, so it overtakes all that did not."""
+        if key not in self._added:
+            self._added[key] = _now()
+            self._metrics.added()
+        elif not hurried or key in self._hurried:
             return
-        self._added[key] = _now()
-        self._metrics.added()
+        if hurried:
+            self._hurried.add(key)
         if key not in self._working:
             self._give_out(key)
 
@@ -135,13 +148,14 @@ class WorkQueue(Generic[K]):
 
     async def get(self) -> K:
         """Wait for a key and take it. The caller must call `done` with it, whatever happens."""
-        while not self._ready:
+        while not self:
             self._wakeup.clear()
             await self._wakeup.wait()
-        key = self._ready.popleft()
+        key = self._ready.popleft() if self._ready else self._unhurried.popitem(last=False)[0]
         now = _now()
-        self._metrics.depth(len(self._ready))
+        self._report_depth()
         self._metrics.started(now - self._added.pop(key))
+        self._hurried.discard(key)
         self._working[key] = now
         return key
 
@@ -155,14 +169,20 @@ class WorkQueue(Generic[K]):
         """Drop everything that waits, now or for later."""
         for timer in self._timers.values():
             timer.cancel()
-        self._timers.clear()
-        self._ready.clear()
-        self._added.clear()
+        for waiting in (self._timers, self._ready, self._unhurried, self._added, self._hurried):
+            waiting.clear()
 
     def _give_out(self, key: K) -> None:
-        self._ready.append(key)
-        self._metrics.depth(len(self._ready))
+        if key in self._hurried:
+            self._unhurried.pop(key, None)
+            self._ready.append(key)
+        else:
+            self._unhurried[key] = None
+        self._report_depth()
         self._wakeup.set()
+
+    def _report_depth(self) -> None:
+        self._metrics.depth(len(self._ready), len(self._unhurried))
 
     def _due(self, key: K) -> None:
         del self._timers[key]

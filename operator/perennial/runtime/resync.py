@@ -1,33 +1,41 @@
-"""Lists of everything, from time to time: they repair what watches have missed, and prove that watches live."""
+"""Lists, where a watch had a gap or is suspected of one: they fill the cache, repair it, and convict dead watches.
+
+A watch that does what it must is believed (see `watches`), so a steady cluster is not listed at all, but for a full
+round now and then.
+"""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
-from perennial.plan.actions import Manifest
 from perennial.runtime.client import Client, NotFound
 from perennial.runtime.clock import Clock
 from perennial.runtime.errors import Retryable
 from perennial.runtime.intake import Intake
-from perennial.runtime.resources import SELECTOR, Key, Resource
+from perennial.runtime.resources import SELECTOR, Resource
 from perennial.runtime.store import Store
+from perennial.runtime.watches import Scope, Watches
 
 log = logging.getLogger(__name__)
 
 _GRACE_SECONDS: Final = 2.0
 """How far a watch may lag behind a list before a difference counts as missed."""
 _DEBOUNCE_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 5.0
 _DEAD_AFTER: Final = 2
 """So many lists in a row that find missed changes of one kind: its watch is dead."""
+_NOTHING: Final = "perennial.dev/nothing"
+"""A label that nothing has: a list of it asks whether a kind is served."""
 
 
 class Resync:
     """Keeps the cache honest.
 
     `seconds` is the time between full rounds. `on_missed` is told of a kind and the number of its differences;
-    `on_dead_watch` is called where lists of a kind keep finding changes that its watch did not report.
+    `on_dead_watch` is called where a watch is silent, or where lists keep finding changes that it did not report.
     """
 
     def __init__(
@@ -36,8 +44,7 @@ class Resync:
         client: Client,
         store: Store,
         intake: Intake,
-        resources: Sequence[Resource],
-        namespaces: Sequence[str],
+        watches: Watches,
         clock: Clock,
         seconds: float,
         on_dead_watch: Callable[[], None],
@@ -47,99 +54,128 @@ class Resync:
         self._client = client
         self._store = store
         self._intake = intake
-        self._resources = resources
-        self._scopes: Sequence[str | None] = tuple(namespaces) or (None,)
+        self._watches = watches
         self._clock = clock
         self._seconds = seconds
         self._on_dead_watch = on_dead_watch
         self._on_missed = on_missed
         self._grace_seconds = grace_seconds
-        self._dirty: set[Resource] = set()
+        self._gaps: set[Scope] = set()
+        self._never_listed = set(watches.scopes)
         self._wakeup = asyncio.Event()
-        self._missed: dict[Resource, int] = {}
-        self._last_round = clock.monotonic()
-        self.synced = False
+        self._filled = asyncio.Event()
+        self._missed: dict[Scope, int] = {}
+        self._last_try = clock.monotonic()
 
-    def request(self, resource: Resource) -> None:
-        """Ask for a list of one kind soon: its watch had a gap."""
-        if self.synced:
-            self._dirty.add(resource)
-            self._wakeup.set()
+    @property
+    def synced(self) -> bool:
+        """Whether everything that is watched has been listed."""
+        return self._filled.is_set()
+
+    def gap(self, scope: Scope) -> None:
+        """Ask for a list soon: a watch begins here, and knows nothing of what was before."""
+        self._gaps.add(scope)
+        self._wakeup.set()
 
     def missed_in_a_row(self) -> int:
-        """Return the worst kind's number of lists in a row that found changes its watch did not report."""
+        """Return the worst watch's number of lists in a row that found changes it did not report."""
         return max(self._missed.values(), default=0)
 
     def silent_seconds(self) -> float:
-        """Return how long ago a round was last tried. A round that failed counts: that is the API server's affair."""
-        return self._clock.monotonic() - self._last_round
+        """Return how long ago this loop showed that it lives. A list that failed counts: that is the API's affair."""
+        return self._clock.monotonic() - self._last_try
 
-    async def first(self) -> None:
-        """Fill the cache. Returns when every kind has been listed; waits for CRDs that are not installed yet."""
-        for resource in self._resources:
-            for scope in self._scopes:
-                version, items = await self._list_patiently(resource, scope)
-                self._intake.replace(resource, scope, items, version)
-        self._last_round = self._clock.monotonic()
-        self.synced = True
+    async def served(self) -> None:
+        """Return when the API knows all kinds; waits for CRDs that are not installed yet."""
+        for resource, namespace in {scope.resource: scope.namespace for scope in self._watches.scopes}.items():
+            await self._until_served(resource, namespace)
+
+    async def filled(self) -> None:
+        """Return when the cache has all that there was after the watches had begun. Needs `run`."""
+        await self._filled.wait()
         log.info("the cache is filled", extra={"objects": len(self._store)})
 
     async def run(self) -> None:
-        """Make rounds until cancelled. Call `first` before."""
+        """List what has to be, until cancelled."""
         due = self._clock.monotonic() + self._seconds
         while True:
-            try:
-                async with asyncio.timeout(max(0.0, due - self._clock.monotonic())):
+            self._last_try = self._clock.monotonic()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(_LOOK_SECONDS, max(0.0, due - self._last_try))):
                     await self._wakeup.wait()
-            except TimeoutError:
-                await self._round(self._resources)
+            if self._clock.monotonic() >= due:
+                await self._round(self._watches.scopes, self._compare)
                 self._intake.enqueue_all()
                 due = self._clock.monotonic() + self._seconds
-                continue
+            await self._look()
+
+    async def _look(self) -> None:
+        """List where a watch begins, is silent, or has kept a write of ours to itself."""
+        if self._gaps and self.synced:
             await asyncio.sleep(_DEBOUNCE_SECONDS)
-            self._wakeup.clear()
-            dirty, self._dirty = self._dirty, set()
-            await self._round(sorted(dirty, key=lambda resource: resource.plural))
+        self._wakeup.clear()
+        gaps, self._gaps = self._gaps, set()
+        await self._round([scope for scope in self._watches.scopes if scope in gaps], self._take)
+        silent = self._watches.silent()
+        if silent:
+            extra = {
+                "watches": ", ".join(map(str, silent[:5])),
+                "seconds": round(self._watches.silent_seconds(silent[0])),
+            }
+            log.warning("a watch is silent", extra=extra)
+            await self._round(silent, self._take)
+            self._on_dead_watch()
+        await self._round(self._watches.unechoed(), self._compare)
 
-    async def _round(self, resources: Sequence[Resource]) -> None:
-        for resource in resources:
+    async def _round(self, scopes: Iterable[Scope], act: Callable[[Scope], Awaitable[None]]) -> None:
+        for scope in scopes:
+            self._last_try = self._clock.monotonic()
             try:
-                await self._repair(resource)
+                await act(scope)
             except Retryable as error:
-                log.warning("a list failed", extra={"resource": resource.plural, "error": str(error)})
-                self.request(resource)
+                log.warning("a list failed", extra={"list": str(scope), "error": str(error)})
+                self.gap(scope)
                 await asyncio.sleep(_RETRY_SECONDS)
-        self._last_round = self._clock.monotonic()
 
-    async def _repair(self, resource: Resource) -> None:
-        wrong: list[Key] = []
-        for scope in self._scopes:
-            listing = await self._client.list(resource, scope, selector=_selector(resource))
-            await asyncio.sleep(self._grace_seconds)
-            wrong += self._intake.replace(resource, scope, listing.items, listing.version)
+    async def _take(self, scope: Scope) -> None:
+        """Put the cache right by a list."""
+        listing = await self._client.list(scope.resource, scope.namespace, selector=_selector(scope.resource))
+        self._intake.replace(scope.resource, scope.namespace, listing.items, listing.version)
+        self._watches.compared(scope)
+        self._never_listed.discard(scope)
+        if not self._never_listed:
+            self._filled.set()
+
+    async def _compare(self, scope: Scope) -> None:
+        """Put the cache right, and judge the watch by what it should have reported before the list was made."""
+        asked = self._clock.monotonic()
+        listing = await self._client.list(scope.resource, scope.namespace, selector=_selector(scope.resource))
+        await asyncio.sleep(self._grace_seconds)
+        wrong = self._intake.replace(scope.resource, scope.namespace, listing.items, listing.version)
+        self._watches.compared(scope)
         stale = [key for key in wrong if self._store.get(*key) is not None]
         if wrong:
-            extra = {"resource": resource.plural, "changes": len(stale), "deletions": len(wrong) - len(stale)}
+            extra = {"watch": str(scope), "changes": len(stale), "deletions": len(wrong) - len(stale)}
             log.warning("the watch had missed something", extra=extra)
-            self._on_missed(resource.plural, len(wrong))
-        # A deletion may fall into the gap of a 410; a change that no watch reported within the grace cannot.
-        self._missed[resource] = self._missed.get(resource, 0) + 1 if stale else 0
-        if self._missed[resource] >= _DEAD_AFTER:
+            self._on_missed(scope.resource.plural, len(wrong))
+        # A deletion may fall into the gap of a 410; and a watch that goes on reporting is late, not dead.
+        convicted = stale and self._watches.last_report(scope) < asked
+        self._missed[scope] = self._missed.get(scope, 0) + 1 if convicted else 0
+        if self._missed[scope] >= _DEAD_AFTER:
             self._on_dead_watch()
 
-    async def _list_patiently(self, resource: Resource, scope: str | None) -> tuple[int, list[Manifest]]:
+    async def _until_served(self, resource: Resource, namespace: str | None) -> None:
         while True:
+            self._last_try = self._clock.monotonic()
             try:
-                self._last_round = self._clock.monotonic()
-                listing = await self._client.list(resource, scope, selector=_selector(resource))
+                await self._client.list(resource, namespace, selector=_NOTHING)
             except NotFound:
-                log.warning(
-                    "waiting for a CRD to be installed", extra={"resource": f"{resource.plural}.{resource.group}"}
-                )
+                name = f"{resource.plural}.{resource.group}"
+                log.warning("waiting for a CRD to be installed", extra={"resource": name})
             except Retryable as error:
                 log.warning("waiting for the Kubernetes API", extra={"error": str(error)})
             else:
-                return listing.version, listing.items
+                return
             await asyncio.sleep(_RETRY_SECONDS)
 
 

@@ -1,9 +1,14 @@
 """Where reports come from: kopf's watches.
 
-kopf lists, watches, reconnects and authenticates; of its handlers only `on.event` and `on.login` are used, which keep
-no state on anybody's objects. It runs in a thread with an event loop of its own, for two reasons: it takes hold of
+kopf discovers, watches, reconnects and authenticates; of its handlers only `on.event` and `on.login` are used, which
+keep no state on anybody's objects. It runs in a thread with an event loop of its own, for two reasons: it takes hold of
 signals and of every task in its loop, and an error in a watch (other than 410) ends it — here it is simply started
 again, while reconciliations, the lease and the probes go on.
+
+Its HTTP sessions are ours, so two things are done on the way. Its lists are emptied: kopf would handle each object one
+by one and never notice what is gone; instead `on_gap` is called, and `resync` makes the list, after kopf has got the
+version from which it watches. And what comes through a watch is listened to: bookmarks and the end of a stream never
+reach a handler, but they are what proves that a watch lives.
 """
 
 import asyncio
@@ -12,7 +17,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final, Protocol
 
 import aiohttp
@@ -21,12 +26,15 @@ import kopf
 from perennial.plan.actions import Manifest
 from perennial.runtime.connection import Connection
 from perennial.runtime.resources import SELECTOR, Resource
+from perennial.runtime.store import key_of, version_of
+from perennial.runtime.watches import WATCH_SECONDS, Scope, Watches
 
 log = logging.getLogger(__name__)
 
 _BEAT_SECONDS: Final = 5.0
 _RESTART_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 _STOP_SECONDS: Final = 2.0
+_NOTHING: Final = "metadata.name=nothing.perennial.dev"
 
 
 class Sink(Protocol):
@@ -60,26 +68,25 @@ class Source(Protocol):
 class KopfSource:
     """Watches by kopf.
 
-    `on_listed` is called with a resource when kopf has listed it instead of watching it (at its start; after 410 Gone):
-    deletions that happened meanwhile are not reported by kopf, so somebody has to compare.
+    `on_gap` is called when a watch begins without knowing what was before (at the start; after 410 Gone).
     """
 
     def __init__(
         self,
         connection: Connection,
-        resources: Sequence[Resource],
-        namespaces: Sequence[str],
+        watches: Watches,
         sink: Sink,
         *,
-        on_listed: Callable[[Resource], None],
+        on_gap: Callable[[Scope], None],
         connect_timeout: float = 5.0,
         request_timeout: float = 30.0,
     ) -> None:
         self._connection = connection
-        self._resources = resources
-        self._namespaces = tuple(namespaces)
+        self._watches = watches
+        self._resources = list(dict.fromkeys(scope.resource for scope in watches.scopes))
+        self._namespaces = sorted({scope.namespace for scope in watches.scopes if scope.namespace is not None})
         self._sink = sink
-        self._on_listed = on_listed
+        self._on_gap = on_gap
         self._connect_timeout = connect_timeout
         self._request_timeout = request_timeout
         self._restart = asyncio.Event()
@@ -104,8 +111,6 @@ class KopfSource:
             delay = _RESTART_SECONDS[min(attempt, len(_RESTART_SECONDS)) - 1] if attempt else _RESTART_SECONDS[0]
             log.warning("watching begins anew", extra={"error": str(error), "after_seconds": delay})
             await asyncio.sleep(delay)
-            for resource in self._resources:
-                self._on_listed(resource)
 
     async def _one_life(self) -> BaseException | None:
         """Run kopf in a thread until it fails, is to be restarted, or this task is cancelled. Return what failed.
@@ -137,7 +142,8 @@ class KopfSource:
 
     async def _watch(self, life: "_Life") -> None:
         beating = asyncio.create_task(self._beating(), name="heartbeat")
-        sessions = _Sessions(self._connection)
+        paths = {scope.resource.path(scope.namespace): scope for scope in self._watches.scopes}
+        sessions = _Sessions(self._connection, paths, self._watches, lambda scope: life.call(self._on_gap, scope))
         ours = asyncio.all_tasks()  # kopf cancels all others at its end
         roots = await kopf.spawn_tasks(
             registry=self._registry(life, sessions),
@@ -170,6 +176,7 @@ class KopfSource:
         settings.scanning.disabled = True  # else it would ask to list CRDs and namespaces
         settings.networking.connect_timeout = self._connect_timeout
         settings.networking.request_timeout = self._request_timeout
+        settings.watching.server_timeout = WATCH_SECONDS
         settings.queueing.error_delays = (1, 2, 5, 10)
         settings.persistence.diffbase_storage = _NoDiffBase()
         settings.persistence.progress_storage = _NoProgress()
@@ -200,14 +207,11 @@ class KopfSource:
         return report
 
     def _report(self, resource: Resource, kind_of_event: str | None, manifest: Manifest) -> None:
-        # Objects that kopf lists come without kind and apiVersion; watched ones have them. Make them equal.
-        manifest = {"apiVersion": resource.api_version, "kind": resource.kind, **manifest}
+        self._watches.reported(key_of(resource.kind, manifest), version_of(manifest))
         if kind_of_event == "DELETED":
             self._sink.remove(resource, manifest)
-            return
-        self._sink.put(resource, manifest)
-        if kind_of_event is None:
-            self._on_listed(resource)
+        else:
+            self._sink.put(resource, manifest)
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
@@ -247,16 +251,23 @@ class _Sessions:
 
     kopf closes its watch streams politely, which for TLS needs the server's answer, and its loop ends before that
     comes. So the streams are remembered, and cut off at the end.
+
+    `paths` says which requests are lists and watches of what; `on_gap` is called after each list.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(
+        self, connection: Connection, paths: Mapping[str, Scope], watches: Watches, on_gap: Callable[[Scope], None]
+    ) -> None:
         self._connection = connection
+        self._paths = paths
+        self._watches = watches
+        self._on_gap = on_gap
         self._opened: list[aiohttp.ClientSession] = []
         self._streams: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
 
     def open(self) -> aiohttp.ClientSession:
         """Open a session."""
-        self._opened.append(self._connection.session(middlewares=(self._remember,)))
+        self._opened.append(self._connection.session(middlewares=(self._remember, self._listen)))
         return self._opened[-1]
 
     async def close(self) -> None:
@@ -274,6 +285,41 @@ class _Sessions:
         if response.connection is not None and response.connection.transport is not None:
             self._streams.add(response.connection.transport)
         return response
+
+    async def _listen(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        scope = self._paths.get(request.url.path)
+        if scope is None:
+            return await handler(request)
+        watch = request.url.query.get("watch") == "true"
+        if not watch:
+            request.url = request.url.update_query(fieldSelector=_NOTHING)
+        response = await handler(request)
+        if watch and response.ok:
+            response.content = _Heard(response.content, scope, self._watches)  # type: ignore[assignment]
+        elif response.ok:
+            self._on_gap(scope)
+        return response
+
+
+class _Heard:
+    """The content of a watch's response, read as kopf does (`iter_chunked`); that something comes is noted."""
+
+    def __init__(self, content: aiohttp.StreamReader, scope: Scope, watches: Watches) -> None:
+        self._content = content
+        self._scope = scope
+        self._watches = watches
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        """Yield what has come."""
+        async for chunk in self._content.iter_chunked(size):
+            self._watches.heard(self._scope)
+            yield chunk
+        self._watches.heard(self._scope)  # an orderly end; a connection that breaks raises
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
 
 
 class _Life:
@@ -306,6 +352,11 @@ class _Life:
             if self._flag is not None and self._loop is not None:
                 with contextlib.suppress(RuntimeError):  # its loop is closed
                     self._loop.call_soon_threadsafe(self._flag.set)
+
+    def call(self, what: Callable[[Scope], None], scope: Scope) -> None:
+        """Call something in the main loop, from kopf's thread."""
+        with contextlib.suppress(RuntimeError):  # the main loop is closed
+            self.main.call_soon_threadsafe(what, scope)
 
     def tell(self, moment: "asyncio.Future[BaseException | None]", error: BaseException | None) -> None:
         """Let the main loop know, from kopf's thread. Only the first time counts."""

@@ -197,3 +197,20 @@ async def test_a_model_nobody_asks_for_is_forgotten(keep: Callable[..., Kept]) -
     asked = len(kept.registry.asked)
     assert asked >= 1
     assert kept.facts.get("m") == Fact(), "asked for again, it starts anew"
+
+
+async def test_a_model_is_kept_as_long_as_its_users_ask_when_they_are_told(keep: Callable[..., Kept]) -> None:
+    """Objects that are as they should be are not planned for hours; their facts must not go stale for that."""
+    kept = keep(ttl_seconds=0.05, idle_seconds=0.2)
+    told: list[str] = []
+
+    def ask(model: str) -> None:
+        told.append(model)
+        kept.facts.get(model, "1")
+
+    kept.facts._on_change = ask
+    kept.facts.get("m", "1")
+    await until(lambda: kept.facts.get("m").value is not None)
+    first = len(told)
+    await until(lambda: len(told) >= first + 3)
+    assert kept.facts.get("m", "1").value is not None, "it was forgotten in between"

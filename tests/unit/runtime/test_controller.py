@@ -39,6 +39,8 @@ class World:
         self.calls: list[float] = []
         self.call_error: Exception | None = None
         self.outcomes: list[str] = []
+        self.failures: list[str] = []
+        self.most = self.busy = 0
         self.forgotten: list[Key] = []
         self.planner = planner
         self.queue: WorkQueue[Key] = WorkQueue(base_delay=1, max_delay=8, jitter=lambda: 0.0)
@@ -80,6 +82,16 @@ class World:
 
     def reconciled(self, _: str, result: str, __: float) -> None:
         self.outcomes.append(result)
+
+    def workers(self, _: str, count: int) -> None:
+        self.most = count
+
+    def active(self, _: str, change: int) -> None:
+        self.busy += change
+        assert 0 <= self.busy <= self.most
+
+    def failed(self, _: str, why: str) -> None:
+        self.failures.append(why)
 
     async def for_seconds(self, seconds: float, workers: int = 2) -> None:
         """Let the controller work for a while."""

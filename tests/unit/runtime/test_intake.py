@@ -124,3 +124,32 @@ def test_a_full_round_brings_every_object_of_the_reconciled_kinds() -> None:
         assert await world.taken() == {Key("Dataset", "ns", f"d{number}") for number in range(3)}
 
     run(story())
+
+
+def test_a_full_round_is_overtaken_by_what_changed() -> None:
+    async def story() -> None:
+        world = World()
+        for name in ("a", "b", "c"):
+            world.store.put("Dataset", {**pod(name, 5), "kind": "Dataset"})
+        world.intake.enqueue_all()
+        world.intake.put(DATASET, {**pod("c", 6), "kind": "Dataset"})
+        queue = world.queues["Dataset"]
+        assert [(await queue.get()).name for _ in range(3)] == ["c", "a", "b"]
+
+    run(story())
+
+
+def test_a_process_that_does_not_lead_keeps_its_cache_and_queues_nothing() -> None:
+    async def story() -> None:
+        store, queue, leads = Store(), WorkQueue[Key](), False
+        intake = Intake(store, {"Dataset": queue}, {}, leading=lambda: leads)
+        intake.put(DATASET, {**pod("flights", 5), "kind": "Dataset"})
+        intake.enqueue([OWNER])
+        intake.enqueue_all()
+        assert store.get(*OWNER) is not None
+        assert len(queue) == 0
+        leads = True
+        intake.enqueue_all()
+        assert len(queue) == 1
+
+    run(story())

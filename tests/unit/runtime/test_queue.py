@@ -49,6 +49,37 @@ def test_keys_are_given_out_in_the_order_in_which_they_were_added() -> None:
     run(story())
 
 
+def test_what_changed_overtakes_what_is_only_looked_at_once_more() -> None:
+    async def story() -> None:
+        queue: WorkQueue[str] = WorkQueue()
+        for key in "abcd":
+            queue.add(key, hurried=False)
+        queue.add("x")
+        queue.add("c")  # it waited already: now it changed
+        queue.add("x", hurried=False)
+        assert len(queue) == 5
+        assert [await queue.get() for _ in range(5)] == ["x", "c", "a", "b", "d"]
+
+    run(story())
+
+
+def test_a_key_that_changes_while_it_is_worked_on_overtakes_too() -> None:
+    async def story() -> None:
+        queue: WorkQueue[str] = WorkQueue()
+        queue.add("a", hurried=False)
+        await queue.get()
+        queue.add("b", hurried=False)
+        queue.add("a", hurried=False)
+        queue.add("a")
+        queue.done("a")
+        assert await queue.get() == "a"
+        queue.add("a", hurried=False)
+        queue.done("a")
+        assert [await queue.get() for _ in range(2)] == ["b", "a"], "what was hurried once is not for ever"
+
+    run(story())
+
+
 def test_of_two_delays_the_one_that_ends_first_counts() -> None:
     async def story() -> None:
         loop = asyncio.get_running_loop()
@@ -102,6 +133,7 @@ def test_closing_drops_what_waits() -> None:
     async def story() -> None:
         queue: WorkQueue[str] = WorkQueue()
         queue.add("a")
+        queue.add("c", hurried=False)
         queue.add_after("b", 5)
         queue.close()
         await asyncio.sleep(60)
@@ -115,7 +147,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self.depths: list[int] = []
+        self.depths: list[tuple[int, int]] = []
         self.waited: list[float] = []
         self.worked: list[float] = []
 
@@ -125,8 +157,8 @@ class Notes:
     def retried(self) -> None:
         self.counts["retried"] += 1
 
-    def depth(self, waiting: int) -> None:
-        self.depths.append(waiting)
+    def depth(self, changed: int, unhurried: int) -> None:
+        self.depths.append((changed, unhurried))
 
     def started(self, waited_seconds: float) -> None:
         self.waited.append(waited_seconds)
@@ -141,13 +173,15 @@ def test_it_reports_depth_waiting_and_working() -> None:
         queue: WorkQueue[str] = WorkQueue(metrics=notes)
         queue.add("a")
         queue.add("a")
-        queue.add("b")
+        queue.add("b", hurried=False)
         await asyncio.sleep(3)
         key = await queue.get()
         await asyncio.sleep(2)
+        assert queue.unfinished() == [2]
         queue.done(key)
+        assert queue.unfinished() == []
         assert notes.counts == {"added": 2}
-        assert notes.depths == [1, 2, 1]
+        assert notes.depths == [(1, 0), (1, 1), (0, 1)]
         assert notes.waited == [3]
         assert notes.worked == [2]
 
@@ -155,7 +189,8 @@ def test_it_reports_depth_waiting_and_working() -> None:
 
 
 adds = st.lists(
-    st.tuples(st.sampled_from("abc"), st.sampled_from(["add", "after", "limited"]), st.integers(0, 5)), max_size=40
+    st.tuples(st.sampled_from("abc"), st.sampled_from(["add", "unhurried", "after", "limited"]), st.integers(0, 5)),
+    max_size=40,
 )
 
 
@@ -190,6 +225,8 @@ def test_no_key_is_worked_on_twice_at_a_time_and_none_is_lost(
             match how:
                 case "add":
                     queue.add(key)
+                case "unhurried":
+                    queue.add(key, hurried=False)
                 case "after":
                     queue.add_after(key, delay)
                 case _:

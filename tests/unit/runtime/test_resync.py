@@ -1,7 +1,8 @@
-"""Rounds of lists: the cache is filled first, repaired ever after, and dead watches are found out."""
+"""Lists where they are needed and nowhere else: gaps, silence, unechoed writes, and a full round now and then."""
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 
 from memory_api import MemoryApi, MemoryClient
 from test_store import pod
@@ -15,6 +16,10 @@ from perennial.runtime.queue import WorkQueue
 from perennial.runtime.resources import DATASET, POD, Key, Resource
 from perennial.runtime.resync import Resync
 from perennial.runtime.store import Store
+from perennial.runtime.watches import Scope, Watches
+
+PODS = Scope(POD, None)
+DAY = 24 * 3600.0
 
 
 class Lists(MemoryClient):
@@ -35,45 +40,74 @@ class Lists(MemoryClient):
 
 
 class World:
-    def __init__(self, *, namespaces: tuple[str, ...] = (), seconds: float = 300.0) -> None:
+    """Watches that show a sign every minute, but for those in `silent`."""
+
+    def __init__(self, *namespaces: str, seconds: float = DAY) -> None:
         self.client = Lists()
         self.store = Store()
         self.queue: WorkQueue[Key] = WorkQueue()
         self.missed: list[tuple[str, int]] = []
-        self.dead: list[float] = []
+        self.restarts: list[float] = []
+        self.silent: set[Scope] = set()
+        self.watches = Watches((DATASET, POD), namespaces, VirtualClock())
         self.resync = Resync(
             client=self.client,
             store=self.store,
             intake=Intake(self.store, {"Dataset": self.queue}, {}),
-            resources=(DATASET, POD),
-            namespaces=namespaces,
+            watches=self.watches,
             clock=VirtualClock(),
             seconds=seconds,
             on_missed=lambda plural, count: self.missed.append((plural, count)),
-            on_dead_watch=lambda: self.dead.append(asyncio.get_running_loop().time() - 1000),
+            on_dead_watch=lambda: self.restarts.append(asyncio.get_running_loop().time() - 1000),
         )
 
-    async def for_seconds(self, seconds: float) -> None:
-        task = asyncio.create_task(self.resync.run())
-        await asyncio.sleep(seconds)
-        assert not task.done(), task.exception()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    @contextlib.asynccontextmanager
+    async def filled(self) -> AsyncIterator[None]:
+        """Let it run, with every watch begun and listed."""
+        tasks = [asyncio.create_task(self.resync.run()), asyncio.create_task(self._signs())]
+        for scope in self.watches.scopes:
+            self.resync.gap(scope)
+        await self.resync.filled()
+        self.client.asked.clear()
+        yield
+        for task in tasks:
+            assert not task.done(), task.exception()
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _signs(self) -> None:
+        while True:
+            for scope in set(self.watches.scopes) - self.silent:
+                self.watches.heard(scope)
+            await asyncio.sleep(61)
+
+    def report(self, manifest: Manifest) -> None:
+        """Let the watch report a pod."""
+        key = Key("Pod", "ns", manifest["metadata"]["name"])
+        self.watches.reported(key, int(manifest["metadata"]["resourceVersion"]))
+        self.store.put("Pod", manifest)
 
 
-def test_the_cache_is_filled_in_every_namespace_children_by_their_label() -> None:
+def test_the_cache_is_filled_when_every_watch_has_begun_and_was_listed_children_by_their_label() -> None:
     async def story() -> None:
-        world = World(namespaces=("a", "b"))
+        world = World("a", "b")
         world.client.there = {"Pod": [pod("p", 5)]}
-        await world.resync.first()
-        assert [asked[1:] for asked in world.client.asked] == [
+        running = asyncio.create_task(world.resync.run())
+        *first, last = world.watches.scopes
+        for scope in first:
+            world.resync.gap(scope)
+        await asyncio.sleep(10)
+        assert not world.resync.synced
+        world.resync.gap(last)
+        await world.resync.filled()
+        assert sorted(asked[1:] for asked in world.client.asked) == [
             ("datasets", "a", ""),
             ("datasets", "b", ""),
             ("pods", "a", "app.kubernetes.io/managed-by=perennial"),
             ("pods", "b", "app.kubernetes.io/managed-by=perennial"),
         ]
         assert world.store.get("Pod", "ns", "p") is not None
-        assert world.resync.synced
+        running.cancel()
 
     run(story())
 
@@ -83,97 +117,144 @@ def test_it_waits_for_crds_and_for_the_api() -> None:
         world = World()
         for error in (NotFound("no such kind"), Unavailable("the API", "starting")):
             world.client.error = error
-            filling = asyncio.create_task(world.resync.first())
+            waiting = asyncio.create_task(world.resync.served())
             await asyncio.sleep(1000)
-            assert not filling.done()
+            assert not waiting.done()
             assert world.resync.silent_seconds() < 10, "waiting is no reason to be restarted"
             world.client.error = None
             await asyncio.sleep(6)
-            assert filling.done()
+            assert waiting.done()
 
     run(story())
 
 
-def test_a_round_repairs_and_plans_everything_anew() -> None:
+def test_a_steady_cluster_is_not_listed_for_hours() -> None:
     async def story() -> None:
-        world = World()
+        world = World(seconds=10 * 3600.0)
+        async with world.filled():
+            await asyncio.sleep(9.9 * 3600)
+            assert world.client.asked == []
+            assert world.resync.silent_seconds() < 10
+            await asyncio.sleep(0.2 * 3600)
+            assert [plural for _, plural, *_ in world.client.asked] == ["datasets", "pods"]
+
+    run(story())
+
+
+def test_a_full_round_repairs_and_plans_everything_anew() -> None:
+    async def story() -> None:
+        world = World(seconds=300)
         world.client.there = {"Dataset": [{**pod("d", 5), "kind": "Dataset"}], "Pod": [pod("p", 6)]}
-        await world.resync.first()
-        while len(world.queue):
-            world.queue.done(await world.queue.get())
-        world.client.there, world.client.version = {"Dataset": [{**pod("d", 5), "kind": "Dataset"}]}, 200
-        await world.for_seconds(310)
-        assert world.store.get("Pod", "ns", "p") is None
-        assert world.missed == [("pods", 1)]
-        assert len(world.queue) == 1
-        assert world.dead == [], "a deletion that falls into a gap is no sign of a dead watch"
+        async with world.filled():
+            while len(world.queue):
+                world.queue.done(await world.queue.get())
+            world.client.there, world.client.version = {"Dataset": [{**pod("d", 5), "kind": "Dataset"}]}, 200
+            await asyncio.sleep(310)
+            assert world.store.get("Pod", "ns", "p") is None
+            assert world.missed == [("pods", 1)]
+            assert len(world.queue) == 1
+            assert world.restarts == [], "a deletion that falls into a gap is no sign of a dead watch"
 
     run(story())
 
 
 def test_what_a_watch_reports_within_two_seconds_was_not_missed() -> None:
     async def story() -> None:
-        world = World()
-        await world.resync.first()
-        world.client.there, world.client.version = {"Pod": [pod("p", 150)]}, 200
-        rounds = asyncio.create_task(world.for_seconds(310))
-        await asyncio.sleep(303)
-        assert world.client.asked[-1][1] == "pods"
-        world.store.put("Pod", pod("p", 150))
-        await rounds
-        assert world.missed == []
+        world = World(seconds=300)
+        async with world.filled():
+            world.client.there, world.client.version = {"Pod": [pod("p", 150)]}, 200
+            await asyncio.sleep(303)
+            assert world.client.asked[-1][1] == "pods"
+            world.report(pod("p", 150))
+            await asyncio.sleep(10)
+            assert world.missed == []
 
     run(story())
 
 
-def test_a_watch_that_keeps_missing_changes_is_dead() -> None:
+def test_a_silent_watch_is_listed_in_time_and_begun_anew_until_it_speaks() -> None:
+    async def story() -> None:
+        world = World()
+        async with world.filled():
+            await asyncio.sleep(62)  # a second after the last sign
+            world.silent.add(PODS)
+            world.client.there, world.client.version = {"Pod": [pod("p", 150)]}, 200
+            await asyncio.sleep(75)
+            assert world.store.get("Pod", "ns", "p") is not None, "it was not noticed within 75 s"
+            assert len(world.restarts) == 1
+            assert world.watches.dead() is None
+            await asyncio.sleep(150)
+            assert len(world.restarts) == 3
+            assert world.watches.dead() == PODS
+            world.silent.clear()
+            await asyncio.sleep(200)
+            assert len(world.restarts) == 3
+            assert world.watches.dead() is None
+            assert {plural for _, plural, *_ in world.client.asked} == {"pods"}
+
+    run(story())
+
+
+def test_a_write_of_ours_that_does_not_come_back_is_a_reason_to_look() -> None:
+    async def story() -> None:
+        world = World()
+        async with world.filled():
+            for number in range(3):
+                world.watches.wrote(Key("Pod", "ns", "ours"), 150 + number)
+                theirs = 160 + number
+                world.client.there, world.client.version = {"Pod": [pod("theirs", theirs)]}, 170 + number
+                await asyncio.sleep(25)
+                assert len(world.client.asked) == number + 1
+                assert world.store.get("Pod", "ns", "theirs") == pod("theirs", theirs)
+            assert world.restarts, "three lists found what the watch had not reported"
+            assert world.resync.missed_in_a_row() == 3
+
+    run(story())
+
+
+def test_a_watch_that_is_late_and_goes_on_is_not_begun_anew() -> None:
     async def story() -> None:
         world = World(seconds=60)
-        await world.resync.first()
-
-        async def change() -> None:
-            for version in range(200, 400):
+        async with world.filled():
+            for version in range(200, 300):
                 world.client.version = version
-                world.client.there = {"Pod": [pod("p", version)]}
-                await asyncio.sleep(10)
-
-        changing = asyncio.create_task(change())
-        await world.for_seconds(300)
-        changing.cancel()
-        assert len(world.dead) >= 2
-        assert world.dead[0] > 120, "once may be chance"
-        assert world.resync.missed_in_a_row() >= 2
-        await world.for_seconds(130)
-        assert world.resync.missed_in_a_row() == 0, "nothing is missed any more"
+                world.client.there = {"Pod": [pod("p", version), pod("q", 5)]}
+                await asyncio.sleep(1)
+                world.watches.reported(Key("Pod", "ns", "q"), 5)
+            await asyncio.sleep(30)
+            assert world.missed
+            assert world.restarts == []
 
     run(story())
 
 
-def test_a_gap_is_looked_at_at_once_and_once_for_many_reports() -> None:
+def test_a_gap_is_listed_at_once_and_once_for_many_reports() -> None:
     async def story() -> None:
         world = World()
-        await world.resync.first()
-        world.client.asked.clear()
-        rounds = asyncio.create_task(world.for_seconds(100))
-        await asyncio.sleep(10)
-        for _ in range(50):
-            world.resync.request(POD)
-        await rounds
-        assert [(at, plural) for at, plural, *_ in world.client.asked] == [(11, "pods")]
+        async with world.filled():
+            await asyncio.sleep(10)
+            before = asyncio.get_running_loop().time() - 1000
+            for _ in range(50):
+                world.resync.gap(PODS)
+            await asyncio.sleep(100)
+            assert [(at, plural) for at, plural, *_ in world.client.asked] == [(before + 1, "pods")]
 
     run(story())
 
 
 def test_an_outage_of_the_api_is_not_ours() -> None:
     async def story() -> None:
-        world = World(seconds=60)
-        await world.resync.first()
-        world.client.error = Unavailable("the API", "is away")
-        await world.for_seconds(1000)
-        assert world.resync.silent_seconds() < 60 + 20
-        assert world.resync.missed_in_a_row() == 0
-        world.client.error, world.client.there = None, {"Pod": [pod("p", 150)]}
-        await world.for_seconds(70)
-        assert world.store.get("Pod", "ns", "p") is not None
+        world = World()
+        async with world.filled():
+            await asyncio.sleep(61)
+            world.client.error = Unavailable("the API", "is away")
+            world.silent = set(world.watches.scopes)
+            for _ in range(100):
+                await asyncio.sleep(10)
+                assert world.resync.silent_seconds() < 30
+                assert world.watches.dead() is None
+            world.client.error, world.client.there = None, {"Pod": [pod("p", 150)]}
+            await asyncio.sleep(20)
+            assert world.store.get("Pod", "ns", "p") is not None
 
     run(story())
