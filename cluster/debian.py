@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import platform
 import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -86,3 +88,37 @@ def install(packages: set[str], *, purpose: str) -> None:
         run(["apt-get", "update", "-q"], because="Updating the lists of Debian packages failed", environment=quiet)
         command = ["apt-get", "install", *options, *sorted(packages)]
         run(command, because=f"Installing {wanted} failed", environment=quiet)
+
+
+def unpacked(package: str, *, purpose: str) -> Path:
+    """Return a directory with the files of a Debian package that is fetched but not installed: no service of it starts.
+
+    Raises:
+        ClusterError: There is no apt-get, or it can't fetch the package.
+    """
+    target = cache_directory() / "debian" / f"{package}-{platform.machine()}"
+    with exclusive(target.with_name(f".{target.name}.lock")):
+        if not target.exists():
+            if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+                raise ClusterError(
+                    f"{purpose} needs what the Debian package {package} brings, and there is no apt-get."
+                )
+            with step(f"apt-get download {package}"), tempfile.TemporaryDirectory(dir=target.parent) as fetched:
+                _fetch(package, Path(fetched), purpose=purpose)
+                (archive,) = Path(fetched).glob("*.deb")
+                unfinished = Path(fetched) / "files"
+                run(["dpkg-deb", "-x", archive, unfinished], because=f"Unpacking {package} failed")
+                unfinished.rename(target)
+    return target
+
+
+def _fetch(package: str, directory: Path, *, purpose: str) -> None:
+    """Download a package; where apt does not know it yet, after an update of its lists."""
+    command = ["apt-get", "download", "-q", package]
+    try:
+        run(command, because=f"{purpose}: fetching {package} failed", directory=directory)
+    except ClusterError:
+        if os.geteuid() != 0:
+            raise
+        run(["apt-get", "update", "-q"], because="Updating the lists of Debian packages failed")
+        run(command, because=f"{purpose}: fetching {package} failed", directory=directory)

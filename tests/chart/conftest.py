@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rendering import CHART, Helm, run_helm
+import yaml
+from rendering import CHART, IMAGES, RELEASE, SYSTEM, Helm, run_helm
 
 from cluster import tools
 from cluster.apiserver import ControlPlane
@@ -36,10 +37,14 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 @pytest.fixture(scope="session")
 def installed(control_plane: ControlPlane, chart: Path) -> ControlPlane:
     """The API server with the chart in it, in a namespace that only takes restricted pods."""
+    for path in sorted((Path(__file__).parent / "crds").glob("*.yaml")):
+        crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        control_plane.api.call("POST", crds, yaml.safe_load(path.read_text()))
     labels = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "perennial-system", "labels": labels}}
-    control_plane.api.call("POST", "/api/v1/namespaces", namespace)
-    arguments = ["install", "perennial", str(chart), "-n", "perennial-system", "-f", str(chart / "ci" / "images.yaml")]
+    for name in (SYSTEM, "team-a", "team-b"):
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+        control_plane.api.call("POST", "/api/v1/namespaces", namespace)
+    arguments = ["install", RELEASE, str(chart), "-n", SYSTEM, "-f", str(IMAGES)]
     done = run_helm(tools.helm(), *arguments, kubeconfig=control_plane.kubeconfig)
     assert done.returncode == 0, done.stderr
     assert "PodSecurity" not in done.stderr, "a Deployment's pods would be refused"

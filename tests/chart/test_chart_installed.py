@@ -1,13 +1,18 @@
 """The chart in a real API server: pods that `restricted` namespaces take, and what the operator's account may do."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from rendering import EVERYTHING, SYSTEM, render
 
+from cluster import tools
 from cluster.apiserver import ControlPlane
 from perennial.runtime.resources import RIGHTS
-
-SYSTEM = "perennial-system"
 
 
 def may(control_plane: ControlPlane, verb: str, resource: str, namespace: str = "team-a") -> bool:
@@ -103,3 +108,48 @@ def test_people_get_the_kinds_through_the_clusters_own_roles(installed: ControlP
         role = installed.api.get(path)
         assert role["metadata"]["labels"][f"rbac.authorization.k8s.io/aggregate-to-{suffix}"] == "true"
         assert verb in role["rules"][0]["verbs"]
+
+
+@pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["team-a", "team-b"]}], ids=["all-namespaces", "some"])
+def test_everything_at_once_is_taken_under_strict_validation(
+    installed: ControlPlane, values: dict[str, Any], tmp_path: Path
+) -> None:
+    monitoring = {f"prometheus.{each}.namespace": "team-a" for each in ("serviceMonitor", "podMonitor", "rules")}
+    objects = render({**values, **monitoring, "fullnameOverride": "another"}, files=(EVERYTHING,)).objects
+    (tmp_path / "objects.yaml").write_text(yaml.safe_dump_all(objects))
+    apply = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"]
+    checked = subprocess.run(
+        [tools.kubectl(), *apply, "--filename", str(tmp_path / "objects.yaml")],
+        env={**os.environ, "KUBECONFIG": str(installed.kubeconfig)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert len(checked.stdout.splitlines()) == len(objects) > 20
+    assert "PodSecurity" not in checked.stderr, "pods would be refused"
+
+
+def test_helm_test_finds_what_is_missing(installed: ControlPlane, tmp_path: Path) -> None:
+    """Here the API is served, and nobody works: its own account may ask, and what is wrong is named."""
+    path = f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/perennial/token"
+    token = installed.api.call("POST", path, {"spec": {"expirationSeconds": 600}})["status"]["token"]
+    (tmp_path / "token").write_text(token)
+    (tmp_path / "ca.crt").write_bytes(installed.authority.read_bytes())
+    container = render().get("Pod", "perennial-test")["spec"]["containers"][0]
+    given = {item["name"]: item["value"] for item in container["env"] if "value" in item}
+    here = {"API_SERVER": installed.url, "ACCOUNT": str(tmp_path), "NAMESPACE": SYSTEM, "PATIENCE_SECONDS": "0"}
+    nowhere = {"OPERATORS": "operators.invalid", "MLFLOW_URL": "http://mlflow.invalid"}
+    done = subprocess.run(
+        [sys.executable, *container["command"][1:], *container["args"]],
+        env={**os.environ, **given, **here, **nowhere},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    first, lease, operators, mlflow = done.stdout.splitlines()
+    assert first == "ok      the API is served: datasets, modeldeployments, trainingruns"
+    assert lease.startswith("FAILED  the lease is held: HTTP Error 404"), "this account may ask, and there is none"
+    assert operators.startswith("FAILED  the operators are ready:")
+    assert mlflow.startswith("FAILED  MLflow answers:")

@@ -9,6 +9,7 @@ import yaml
 
 from perennial.runtime.resources import OWN_RIGHTS, RIGHTS
 from perennial.schema.argued import ARGUED
+from perennial.schema.chart import chart_values
 from perennial.schema.compatibility import breaks
 from perennial.schema.crd import KINDS, definition
 from perennial.schema.rbac import rules
@@ -39,7 +40,7 @@ def roles() -> Iterator[tuple[str, str]]:
         yield f"charts/perennial/files/{name}.yaml", RIGHTS_HEADER + text
 
 
-GENERATORS: tuple[Callable[[], Iterable[tuple[str, str]]], ...] = (definitions, roles)
+GENERATORS: tuple[Callable[[], Iterable[tuple[str, str]]], ...] = (definitions, roles, chart_values)
 """Each yields the files that it alone makes: (path below the repository's root, content)."""
 
 

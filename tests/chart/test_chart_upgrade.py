@@ -1,0 +1,97 @@
+"""Upgrades from the last release and back: helm's part, on a real API server without a node, with live objects."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rendering import CHART, IMAGES, RELEASE, SYSTEM, Helm
+
+from cluster import tools
+from cluster.apiserver import ControlPlane
+from cluster.last_release import last_release, unpack
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+DEPLOYMENTS = f"/apis/apps/v1/namespaces/{SYSTEM}/deployments"
+LIVE = {"dataset": "datasets", "trainingrun": "trainingruns", "modeldeployment": "modeldeployments"}
+SOME = ("--set", f"watchNamespaces={{default,{SYSTEM}}}")
+
+
+@pytest.fixture(scope="module")
+def last(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The last release's chart and examples."""
+    to = tmp_path_factory.mktemp("last-release") / "files"
+    unpack(last_release(), ["charts/perennial", "examples/flights"], to)
+    return to
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[ControlPlane]:
+    """An API server of this test's own: there is one installation a cluster."""
+    with ControlPlane(tmp_path) as running:
+        yield running
+
+
+class Installation:
+    """An installation by one helm."""
+
+    def __init__(self, helm: Helm, cluster: ControlPlane) -> None:
+        self.helm, self.cluster = helm, cluster
+
+    def upgrade(self, chart: Path, *values: str) -> None:
+        """Install or upgrade."""
+        self("upgrade", str(chart), "--install", "--create-namespace", "--values", str(IMAGES), *values)
+
+    def __call__(self, verb: str, *arguments: str) -> None:
+        kubeconfig = self.cluster.kubeconfig
+        done = self.helm(verb, RELEASE, "--namespace", SYSTEM, *arguments, kubeconfig=kubeconfig)
+        assert done.returncode == 0, f"helm {verb}: {done.stderr}"
+
+    def names(self, path: str) -> list[str]:
+        """Return the names of what is there and the chart's."""
+        labels = {one["metadata"]["name"]: one["metadata"].get("labels", {}) for one in self.items(path)}
+        return sorted(name for name, label in labels.items() if label.get("app.kubernetes.io/name") == "perennial")
+
+    def items(self, path: str) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self.cluster.api.get(path)["items"]
+        return items
+
+    def live(self) -> dict[str, str]:
+        """Return everybody's objects and their versions. A new schema may show them new defaults, which is no write.
+
+        kubectl asks again while the API server takes that schema up (429).
+        """
+        command = [tools.kubectl(), "--kubeconfig", self.cluster.kubeconfig, "get", ",".join(LIVE), "-A", "-o", "json"]
+        found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["items"]
+        return {one["metadata"]["uid"]: one["metadata"]["resourceVersion"] for one in found}
+
+
+def test_up_and_back_and_away(helm: Helm, empty: ControlPlane, last: Path) -> None:
+    installation = Installation(helm, empty)
+    installation.upgrade(last / "charts" / "perennial")
+    for name, kind in LIVE.items():
+        example = yaml.safe_load((last / "examples" / "flights" / f"{name}.yaml").read_text())
+        example["metadata"].pop("namespace", None)
+        empty.api.call("POST", f"/apis/perennial.dev/v1alpha1/namespaces/default/{kind}", example)
+    made = installation.live()
+    assert len(made) == len(LIVE)
+
+    installation.upgrade(CHART)
+    assert len(installation.names(f"{RBAC}/clusterrolebindings")) == 1
+    installation.upgrade(last / "charts" / "perennial", *SOME)
+    installation.upgrade(CHART, *SOME)
+    assert installation.names(f"{RBAC}/clusterrolebindings") == installation.names(f"{RBAC}/clusterroles") == []
+    assert len(installation.names(f"{RBAC}/namespaces/default/rolebindings")) == 1
+    assert installation.live() == made, "an upgrade writes nobody's object"
+
+    installation("uninstall")
+    assert installation.names(DEPLOYMENTS) == []
+    assert installation.names(CRDS) == sorted(f"{kind}.perennial.dev" for kind in LIVE.values())
+    assert installation.names(f"/api/v1/namespaces/{SYSTEM}/persistentvolumeclaims") == ["perennial-mlflow"]
+    installation.upgrade(CHART)
+    assert installation.names(DEPLOYMENTS) == ["perennial", "perennial-mlflow"]
+    assert installation.live() == made, "what was kept is taken over"
