@@ -72,7 +72,7 @@ STILL, GOES_ON = "Unknown Suspended", "Unknown Resumed"
         ),
         pytest.param(world({**WITH_RUN, **SUSPENDED}, "train!"), [], STILL, id="it is: wait"),
         pytest.param(
-            world({**WITH_RUN, **SUSPENDED}, "train."),
+            world({**WITH_RUN, **SUSPENDED}, "train.", results=((FinishRun, CallResult(value={})),)),
             ["tell Warning AppFailure"],
             "False AppFailure",
             id="what has ended meanwhile is recorded",
@@ -155,7 +155,8 @@ def test_the_mlflow_run_of_an_ended_run_is_closed_all_the_same() -> None:
 
 def test_what_was_judged_is_registered_when_it_goes_on() -> None:
     assert [type(call) for call in planned(world(PASSED, suspend=False), "TrainingRun", "run-1").calls] == [
-        RegisterVersion
+        RegisterVersion,
+        FinishRun,
     ]
     subject = training_run({**WAS_TRAINED, "gate": {"baseline": {"version": "3"}}, **SUSPENDED}, suspend=True)
     run = job(subject, "run-1-evaluate", ended="Complete")

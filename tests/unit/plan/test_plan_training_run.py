@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from given import (
     MLFLOW,
     MODEL,
     NAMESPACE,
+    NOW,
     OTHER_DIGEST,
     PINNED,
     READY_STATUS,
@@ -30,6 +32,7 @@ from given import (
     message,
     planned,
     pod,
+    recorded,
     registry,
     training_run,
 )
@@ -55,6 +58,8 @@ SUCCEEDED = {
 }
 
 RUN_MADE = (EnsureRun, CallResult(value={"experimentId": "4", "runId": "abc123"}))
+REGISTERED = (RegisterVersion, CallResult(value={"version": "4"}))
+CLOSED = (FinishRun, CallResult(value={}))
 MLFLOW_DOWN = CallResult(error="MLflow does not answer (timeout after 5 s).")
 DATA = dataset(READY_STATUS)
 
@@ -65,14 +70,21 @@ def world(status: Mapping[str, Any] | None = None, *, spec: Mapping[str, Any] | 
 
 def over_data(data: Mapping[str, Any] | None, **spec: Any) -> World:
     """Return the world of a run that has just been created, over a Dataset (or none)."""
-    return given(training_run(**spec), *([dict(data)] if data else []))
+    return given(training_run(**spec), *([dict(data)] if data else []), results=(RUN_MADE,))
 
 
 def with_job(status: Mapping[str, Any], name: str, *, ended: str = "", reason: str = "", **how: Any) -> World:
     """Return the world in which a Job of the run is as `how` its pod is."""
     subject = training_run(status)
     run = job(subject, f"run-1-{name}", ended=ended, reason=reason)
-    return given(subject, DATA, run, *([pod(run, **how)] if how else []), registry=registry({"champion": "3"}))
+    return given(
+        subject,
+        DATA,
+        run,
+        *([pod(run, **how)] if how else []),
+        registry=registry({"champion": "3"}),
+        results=(CLOSED,),
+    )
 
 
 def trained(**how: Any) -> World:
@@ -82,7 +94,7 @@ def trained(**how: Any) -> World:
 def judged(report: Mapping[str, Any], status: Mapping[str, Any] = COMPARED, **spec: Any) -> World:
     subject = training_run(status, **spec)
     run = job(subject, "run-1-evaluate", ended="Complete")
-    return given(subject, DATA, run, pod(run, said=report, exit_code=0))
+    return given(subject, DATA, run, pod(run, said=report, exit_code=0), results=(REGISTERED, CLOSED))
 
 
 def without_gate(status: Mapping[str, Any]) -> World:
@@ -117,14 +129,14 @@ def without_gate(status: Mapping[str, Any]) -> World:
         pytest.param(
             over_data(dataset({**READY_STATUS, "conditions": []}), datasetRef={"name": "flights", "digest": DIGEST}),
             [],
-            "Unknown Pinned",
+            "Unknown Training",
             id="a version that is named may be used whatever the Dataset is now",
         ),
         pytest.param(over_data(dataset(READY_STATUS, split=None)), [], "Unknown NothingHeldOut", id="no split"),
         pytest.param(
             over_data(dataset(READY_STATUS, split=None), gate=None, window=None),
             [],
-            "Unknown Pinned",
+            "Unknown Training",
             id="no split is needed without a gate",
         ),
         pytest.param(
@@ -139,15 +151,16 @@ def without_gate(status: Mapping[str, Any]) -> World:
         pytest.param(
             over_data(DATA, window={"lastSeconds": 3600}), [], "Unknown WindowTooShort", id="the window is too short"
         ),
-        pytest.param(over_data(DATA), [], "Unknown Pinned", id="the version that is ready is pinned"),
+        pytest.param(over_data(DATA), [], "Unknown Training", id="the version that is ready is pinned"),
         # 3. the MLflow run
-        pytest.param(world(STARTED), ["call EnsureRun"], None, id="there is no MLflow run: make one"),
+        pytest.param(world(), ["call EnsureRun"], None, id="there is no MLflow run: make one"),
         pytest.param(
-            world(STARTED, results=((EnsureRun, MLFLOW_DOWN),)),
+            world(results=((EnsureRun, MLFLOW_DOWN),)),
             [],
             "Unknown RegistryUnavailable",
             id="MLflow is down: say so, hold",
         ),
+        pytest.param(world(STARTED), ["call EnsureRun"], None, id="the data was pinned while MLflow was down"),
         pytest.param(world(STARTED, results=(RUN_MADE,)), [], "Unknown Training", id="the MLflow run is made"),
         # 4. training
         pytest.param(world(WITH_RUN), ["apply Job run-1-train"], "Unknown Training", id="no Job: start it"),
@@ -194,7 +207,9 @@ def without_gate(status: Mapping[str, Any]) -> World:
             "False DeadlineFailure",
             id="the deadline is over, and the pod was still seen",
         ),
-        pytest.param(with_job(WITH_RUN, "train", ended="Complete"), [], "Unknown Trained", id="training is complete"),
+        pytest.param(
+            with_job(WITH_RUN, "train", ended="Complete"), [], "Unknown Evaluating", id="training is complete"
+        ),
         # 5. the champion
         pytest.param(world(WAS_TRAINED), [], "Unknown RegistryUnavailable", id="the registry has not answered: hold"),
         pytest.param(
@@ -251,7 +266,7 @@ def without_gate(status: Mapping[str, Any]) -> World:
             id="the evaluation left no result",
         ),
         pytest.param(
-            judged(evaluation(1000, 300, 400)), ["tell Normal GatePassed"], "Unknown Registering", id="the gate passes"
+            judged(evaluation(1000, 300, 400)), ["tell Normal Succeeded"], "True Succeeded", id="the gate passes"
         ),
         pytest.param(
             judged(evaluation(1000, 800, 900)),
@@ -270,8 +285,8 @@ def without_gate(status: Mapping[str, Any]) -> World:
         ),
         pytest.param(
             judged(evaluation(10, 4, 4), gate={**RUN_SPEC["gate"], "onUndecided": "Pass"}),
-            ["tell Normal GatePassed"],
-            "Unknown Registering",
+            ["tell Normal Succeeded"],
+            "True Succeeded",
             id="too few rows, but undecided passes",
         ),
         pytest.param(
@@ -320,18 +335,23 @@ def without_gate(status: Mapping[str, Any]) -> World:
         ),
         pytest.param(
             judged(evaluation(1000, 300), UNCOMPARED),
-            ["tell Normal GatePassed"],
-            "Unknown Registering",
+            ["tell Normal Succeeded"],
+            "True Succeeded",
             id="no champion: the limit decides",
         ),
         pytest.param(
             judged({**MODEL, "results": []}, WAS_TRAINED, gate=None),
-            [],
-            "Unknown Registering",
+            ["tell Normal Succeeded"],
+            "True Succeeded",
             id="no gate: the model is registered",
         ),
         # 7. registering
-        pytest.param(world(PASSED), ["call RegisterVersion"], None, id="the version is not registered: register it"),
+        pytest.param(
+            world(PASSED),
+            ["call RegisterVersion", "call FinishRun"],
+            None,
+            id="the version is not registered: register it, and close the MLflow run",
+        ),
         pytest.param(
             world(PASSED, results=((RegisterVersion, MLFLOW_DOWN),)),
             [],
@@ -362,13 +382,13 @@ def status(plan: Plan) -> Mapping[str, Any]:
     [
         pytest.param(
             over_data(DATA),
-            "Running: False NotStarted, Evaluated: False NotEvaluated, Registered: False NotRegistered, "
-            "Reconciling: True Pinned, Stalled: False Free",
-            id="pinned",
+            "Running: True Started, Evaluated: False NotEvaluated, Registered: False NotRegistered, "
+            "Reconciling: True Training, Stalled: False Free",
+            id="begun",
         ),
         pytest.param(
             with_job(WITH_RUN, "train", seconds_old=3),
-            "Running: True Running, Evaluated: False NotEvaluated, Registered: False NotRegistered, "
+            "Running: True Started, Evaluated: False NotEvaluated, Registered: False NotRegistered, "
             "Reconciling: True Training, Stalled: False Free",
             id="training",
         ),
@@ -380,8 +400,8 @@ def status(plan: Plan) -> Mapping[str, Any]:
         ),
         pytest.param(
             judged(evaluation(1000, 300, 400)),
-            "Running: False Ended, Evaluated: True Pass, Registered: False NotRegistered, "
-            "Reconciling: True Registering, Stalled: False Free",
+            "Running: False Ended, Evaluated: True Pass, Registered: True Registered, "
+            "Reconciling: False Settled, Stalled: False Free",
             id="passed",
         ),
         pytest.param(
@@ -392,8 +412,8 @@ def status(plan: Plan) -> Mapping[str, Any]:
         ),
         pytest.param(
             judged({**MODEL, "results": []}, WAS_TRAINED, gate=None),
-            "Running: False Ended, Evaluated: True Ungated, Registered: False NotRegistered, "
-            "Reconciling: True Registering, Stalled: False Free",
+            "Running: False Ended, Evaluated: True Ungated, Registered: True Registered, "
+            "Reconciling: False Settled, Stalled: False Free",
             id="ungated",
         ),
         pytest.param(
@@ -491,7 +511,7 @@ def test_a_failure_waits_for_the_pods_last_words(state: Mapping[str, Any], name:
     plan = planned(given(subject, DATA, fresh), "TrainingRun", "run-1")
     assert plan == Plan(requeue_after=1)
     old = job(subject, f"run-1-{name}", ended="Failed", reason="BackoffLimitExceeded", ended_seconds_ago=60)
-    plan = planned(given(subject, DATA, old), "TrainingRun", "run-1")
+    plan = planned(given(subject, DATA, old, results=(CLOSED,)), "TrainingRun", "run-1")
     assert conditions(plan)["Succeeded"] == "False LostFailure"
 
 
@@ -501,8 +521,60 @@ def test_an_evaluation_that_succeeded_at_the_second_attempt() -> None:
     first = pod(run, "first", said={"error": "MLflow does not answer"}, exit_code=75, seconds_old=50)
     assert planned(given(subject, DATA, run, first), "TrainingRun", "run-1") == Plan(requeue_after=1)
     second = pod(run, "second", said=evaluation(1000, 300, 400), exit_code=0)
-    plan = planned(given(subject, DATA, run, first, second), "TrainingRun", "run-1")
+    plan = planned(given(subject, DATA, run, first, second, results=(REGISTERED, CLOSED)), "TrainingRun", "run-1")
     assert status(plan)["gate"]["verdict"] == "Pass"
+
+
+def test_what_is_pinned_and_the_mlflow_run_are_recorded_together_before_the_job_is_there() -> None:
+    plan = planned(over_data(DATA), "TrainingRun", "run-1")
+    assert (status(plan)["dataset"]["digest"], status(plan)["mlflow"]["runId"]) == (DIGEST, "abc123")
+    assert status(plan)["startTime"] == "2026-03-01T12:00:00Z"
+    assert plan.applies == ()
+
+
+def test_the_job_that_follows_the_first_status_and_its_pod_that_starts_quickly_change_nothing_in_it() -> None:
+    first = recorded(over_data(DATA), "TrainingRun", "run-1", planned(over_data(DATA), "TrainingRun", "run-1"))
+    before = first.subject("TrainingRun")
+    run = job(before, "run-1-train")
+    for seen in (
+        first,
+        first.but(run),
+        first.but(run, pod(run, waiting="ContainerCreating")),
+        first.but(run, pod(run)),
+    ):
+        plan = planned(seen, "TrainingRun", "run-1", NOW - timedelta(seconds=40))
+        assert plan.status == before["status"]
+
+
+def test_a_pod_that_takes_long_to_start_is_told() -> None:
+    """A job of `given` is 60 s old, which is over the patience of 30 s; a younger one is looked at again in time."""
+    slow = with_job(WITH_RUN, "train", waiting="ContainerCreating")
+    assert conditions(planned(slow, "TrainingRun", "run-1"))["Running"] == "False PodPending"
+    plan = planned(slow, "TrainingRun", "run-1", NOW - timedelta(seconds=50))
+    assert (conditions(plan)["Running"], plan.requeue_after) == ("True Started", 20)
+
+
+def test_a_run_whose_mlflow_run_cannot_be_closed_has_ended_all_the_same() -> None:
+    for ended, results in (
+        (judged(evaluation(1000, 300, 400)), (REGISTERED, (FinishRun, MLFLOW_DOWN))),
+        (trained(exit_code=64), ((FinishRun, MLFLOW_DOWN),)),
+    ):
+        plan = planned(ended.but(results=results), "TrainingRun", "run-1")
+        assert status(plan)["terminalState"]
+        assert status(plan)["mlflow"]["state"] == "RUNNING"
+
+
+def test_an_mlflow_run_is_closed_before_its_failure_is_told() -> None:
+    plan = planned(trained(exit_code=64).but(results=()), "TrainingRun", "run-1")
+    assert plan == Plan(calls=(FinishRun(run_id="abc123", status="FAILED"),))
+
+
+def test_what_was_evaluated_is_recorded_while_the_registry_is_down() -> None:
+    down = judged(evaluation(1000, 300, 400)).but(results=((RegisterVersion, MLFLOW_DOWN),))
+    plan = planned(down, "TrainingRun", "run-1")
+    assert (status(plan)["evaluation"]["name"], status(plan)["gate"]["verdict"]) == ("run-1-evaluate", "Pass")
+    again = planned(recorded(down, "TrainingRun", "run-1", plan).but(results=()), "TrainingRun", "run-1")
+    assert [type(call) for call in again.calls] == [RegisterVersion, FinishRun]
 
 
 @pytest.mark.parametrize("state", [SUCCEEDED, FAILED], ids=["succeeded", "failed"])
@@ -583,7 +655,7 @@ def test_the_user_can_replace_no_variable_of_ours() -> None:
 
 
 def test_what_is_registered_says_where_it_comes_from() -> None:
-    (call,) = planned(world(PASSED), "TrainingRun", "run-1").calls
+    call, _ = planned(world(PASSED), "TrainingRun", "run-1").calls
     assert call == RegisterVersion(
         model="flight-delay",
         run_id="abc123",

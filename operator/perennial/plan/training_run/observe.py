@@ -8,7 +8,7 @@ from perennial.api.dataset import DatasetSpec, DatasetStatus
 from perennial.api.training_run import TerminalState, TrainingRunSpec, TrainingRunStatus
 from perennial.plan.actions import EnsureRun, FinishRun, Manifest, RegisterVersion
 from perennial.plan.children import Owner
-from perennial.plan.observed import Cache, CallResult, Fact, Facts, PlanSettings, RegisteredModel, Results, owner_of
+from perennial.plan.observed import Cache, Fact, Facts, PlanSettings, RegisteredModel, Results, owner_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class DatasetFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRunSeen:
-    """A TrainingRun, its data, its Jobs and their pods, the registry, and what came of its calls so far."""
+    """A TrainingRun, its data, its Jobs and their pods, the registry, and what comes of its calls."""
 
     owner: Owner
     generation: int
@@ -32,9 +32,7 @@ class TrainingRunSeen:
     evaluation: Manifest | None = None
     pods: Sequence[Manifest] = ()
     registry: Fact[RegisteredModel] = field(default_factory=Fact)
-    run: CallResult | None = None
-    registered: CallResult | None = None
-    finished: CallResult | None = None
+    results: Results
     settings: PlanSettings
 
 
@@ -95,7 +93,6 @@ def observe(  # noqa: PLR0917 - the one signature of all kinds
     status = TrainingRunStatus.model_validate(seen.get("status", {}))
     jobs = {job["metadata"]["name"]: job for job in cache.children(owner.uid, "Job")}
     dataset = cache.get("Dataset", namespace, spec.dataset_ref.name)
-    register, finish = register_version(owner, spec, status), finish_run(status)
     return TrainingRunSeen(
         owner=owner,
         generation=seen["metadata"]["generation"],
@@ -111,8 +108,6 @@ def observe(  # noqa: PLR0917 - the one signature of all kinds
         evaluation=jobs.get(evaluation_name(name)),
         pods=[pod for job in jobs.values() for pod in cache.children(job["metadata"]["uid"], "Pod")],
         registry=facts.model(spec.model.name) if status.terminal_state is None and spec.gate is not None else Fact(),
-        run=results.result(ensure_run(owner, spec)) if status.mlflow is None else None,
-        registered=results.result(register) if register and status.model_version is None else None,
-        finished=results.result(finish) if finish else None,
+        results=results,
         settings=settings,
     )

@@ -1,8 +1,7 @@
 """Decides what a TrainingRun needs next."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from perennial.api.training_run import (
     Failure,
@@ -16,11 +15,12 @@ from perennial.api.training_run import (
     TrainingRunStatus,
 )
 from perennial.api.wire import Verdict
-from perennial.plan.actions import Apply, Emit, Manifest, Plan
+from perennial.plan.actions import Apply, Emit, FinishRun, Manifest, Plan
 from perennial.plan.children import changed_job
-from perennial.plan.conditions import Mark, mark, progress, repeat, settle
+from perennial.plan.conditions import mark, progress, repeat
 from perennial.plan.jobs import ENDED, JobOutcome, JobPhase, job_outcome, sentence
 from perennial.plan.training_run.gate import judge, overall
+from perennial.plan.training_run.marks import STARTED, TRAINING, going, settled, stages
 from perennial.plan.training_run.observe import (
     TrainingRunSeen,
     ensure_run,
@@ -38,6 +38,9 @@ CHAMPION = "champion"
 HOLDS_STILL = "spec.suspend is true: set it to false to go on."
 GOES_ON = "spec.suspend is false again: the run goes on."
 
+QUICK_START = timedelta(seconds=30)
+"""How long a pod takes to run at the most, before the wait is worth telling."""
+
 UNDER_WAY = {JobPhase.ABSENT, JobPhase.WAITING, JobPhase.RUNNING}
 
 
@@ -48,19 +51,19 @@ def plan(seen: TrainingRunSeen, now: datetime) -> Plan:
 
     1. It has ended: only the MLflow run is still to be closed.
     2. It is suspended: a Job that runs is suspended, too; nothing begins. It no longer is: the Job goes on.
-    3. The data is not pinned: pin it, or say what it waits for.
-    4. There is no MLflow run: make one.
-    5. Training has not ended: there is a Job, which is not changed otherwise; say where it is. It failed: the run has
+    3. It has not begun: pin the data, or say what it waits for; make the MLflow run; record both.
+    4. Training has not ended: there is a Job, which is not changed otherwise; say what holds it up. It failed: the run
+       has failed.
+    5. The champion to compare with is not known: hold until the registry answers.
+    6. Evaluation has not ended: there is a Job. It ended: judge the gate. It failed, or the gate refused: the run has
        failed.
-    6. The champion to compare with is not known: hold until the registry answers.
-    7. Evaluation has not ended: there is a Job. It ended: judge the gate. It failed, or the gate refused: the run has
-       failed.
-    8. The version is not registered: register it. The run has succeeded.
+    7. The version is not registered: register it. The run has succeeded.
+
+    What must be known before something begins is recorded before: the pinned data and the MLflow run before training,
+    the champion before the comparison. What follows at once is recorded at once, so a run that nothing holds up costs
+    three statuses: under way, trained, ended.
     """
-    for stage in (
-        *(_ended, _suspended, _resumed),
-        *(_unpinned, _without_run, _in_training, _without_baseline, _in_evaluation),
-    ):
+    for stage in (_ended, _suspended, _resumed, _not_begun, _in_training, _without_baseline, _in_evaluation):
         decided = stage(seen, now)
         if decided is not None:
             return decided
@@ -70,14 +73,13 @@ def plan(seen: TrainingRunSeen, now: datetime) -> Plan:
 def _ended(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     if seen.status.terminal_state is None:
         return None
-    status, finish = seen.status, finish_run(seen.status)
-    if finish is not None and seen.finished is None:
+    finish = _unfinished(seen, seen.status)
+    if finish is not None:
         return Plan(calls=(finish,))
-    if finish is not None and seen.finished is not None and seen.finished.value is not None and status.mlflow:
-        status = status.model_copy(update={"mlflow": status.mlflow.model_copy(update={"state": finish.status})})
+    status = _closed(seen, seen.status)
     if status.observed_generation != seen.generation:
         # `suspend` was changed, which is nothing to a run that has ended; but that has been seen.
-        return Plan(status=_settled(seen, now, status, [repeat(item) for item in status.conditions]))
+        return Plan(status=settled(seen, now, status, [repeat(item) for item in status.conditions]))
     return Plan(status=status.json_data()) if status is not seen.status else Plan()
 
 
@@ -102,10 +104,10 @@ def _suspended(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     running = mark("Running", False, "Suspended", f"The {component} Job is suspended.") if job else None
     marks = (
         mark("Succeeded", "Unknown", "Suspended", HOLDS_STILL),
-        *_stages(status, running),
+        *stages(status, running),
         *progress(stalled=("Suspended", HOLDS_STILL)),
     )
-    return Plan(applies=applies, status=_settled(seen, now, status, marks), events=events)
+    return Plan(applies=applies, status=settled(seen, now, status, marks), events=events)
 
 
 def _resumed(seen: TrainingRunSeen, now: datetime) -> Plan | None:
@@ -116,13 +118,13 @@ def _resumed(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     if seen.status.suspended_time is not None:
         status = seen.status.model_copy(update={"suspended_time": None})
         event = Emit(type="Normal", reason="Resumed", message=GOES_ON, action="Resume")
-        return _going(seen, now, status, "Resumed", GOES_ON, events=(event,))
+        return going(seen, now, status, "Resumed", GOES_ON, events=(event,))
     if job is None or not _is_suspended(job):
         return None
     left = max(1, seen.spec.active_deadline_seconds - seen.status.active_seconds)
     deadline = {"activeDeadlineSeconds": left} if component == "training" else {}
     change = Apply(manifest=changed_job(job, seen.owner, component, suspend=False, **deadline))
-    return _going(seen, now, seen.status, "Resumed", GOES_ON, applies=(change,))
+    return going(seen, now, seen.status, "Resumed", GOES_ON, applies=(change,))
 
 
 def _under_way(seen: TrainingRunSeen) -> tuple[Manifest | None, str]:
@@ -142,28 +144,37 @@ def _active_seconds(job: Manifest | None, now: datetime) -> int:
     return max(0, int((now - datetime.fromisoformat(started)).total_seconds())) if started else 0
 
 
-def _unpinned(seen: TrainingRunSeen, now: datetime) -> Plan | None:
-    if seen.status.dataset is not None:
-        return None
-    pinned = pin(seen.spec, seen.dataset)
-    if isinstance(pinned, Unpinned):
-        return _hold(seen, now, pinned.reason, pinned.message)
-    status = seen.status.model_copy(update={"dataset": pinned, "start_time": now})
-    return _going(seen, now, status, "Pinned", f"Pinned to {pinned.digest[:19]}…; the MLflow run is made.")
+def _unfinished(seen: TrainingRunSeen, status: TrainingRunStatus) -> FinishRun | None:
+    """Return the call that ends the MLflow run of a status that is terminal, where it has not been tried."""
+    finish = finish_run(status)
+    return finish if finish is not None and seen.results.result(finish) is None else None
 
 
-def _without_run(seen: TrainingRunSeen, now: datetime) -> Plan | None:
+def _closed(seen: TrainingRunSeen, status: TrainingRunStatus) -> TrainingRunStatus:
+    """Return a terminal status with its MLflow run ended, if it was; else that is tried again."""
+    finish = finish_run(status)
+    done = seen.results.result(finish) if finish is not None else None
+    if finish is None or done is None or done.value is None or status.mlflow is None:
+        return status
+    return status.model_copy(update={"mlflow": status.mlflow.model_copy(update={"state": finish.status})})
+
+
+def _not_begun(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     if seen.status.mlflow is not None:
         return None
-    if seen.run is None:
-        return Plan(calls=(ensure_run(seen.owner, seen.spec),))
-    if seen.run.value is None:
-        return _hold(
-            seen, now, "RegistryUnavailable", f"MLflow can't make the run: {seen.run.error} It is tried again."
-        )
-    run = MLflowRun(experiment_id=seen.run.value["experimentId"], run_id=seen.run.value["runId"])
-    status = seen.status.model_copy(update={"mlflow": run})
-    return _going(seen, now, status, "Training", "The training Job is started.")
+    pinned = seen.status.dataset or pin(seen.spec, seen.dataset)
+    if isinstance(pinned, Unpinned):
+        return going(seen, now, seen.status, pinned.reason, pinned.message)
+    call = ensure_run(seen.owner, seen.spec)
+    made = seen.results.result(call)
+    if made is None:
+        return Plan(calls=(call,))
+    status = seen.status.model_copy(update={"dataset": pinned, "start_time": seen.status.start_time or now})
+    if made.value is None:
+        why = f"MLflow can't make the run: {made.error} It is tried again."
+        return going(seen, now, status, "RegistryUnavailable", why)
+    run = MLflowRun(experiment_id=made.value["experimentId"], run_id=made.value["runId"])
+    return going(seen, now, status.model_copy(update={"mlflow": run}), *TRAINING, running=STARTED)
 
 
 def _in_training(seen: TrainingRunSeen, now: datetime) -> Plan | None:
@@ -174,15 +185,13 @@ def _in_training(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     name = training_name(seen.owner.name)
     if outcome.phase in UNDER_WAY:
         applies = (Apply(manifest=desired_training(seen, data, run)),) if seen.training is None else ()
-        stuck = outcome.phase is JobPhase.WAITING and outcome.reason != "PodPending"
-        running = mark(
-            "Running",
-            outcome.phase is JobPhase.RUNNING,
-            outcome.reason or "Starting",
-            outcome.message or "The Job is started.",
-        )
-        reason, message = (outcome.reason, outcome.message) if stuck else ("Training", "The training Job runs.")
-        return _going(seen, now, seen.status, reason, message, running=running, applies=applies)
+        held_up = mark("Running", False, outcome.reason, outcome.message)
+        if outcome.phase is JobPhase.WAITING and outcome.reason != "PodPending":
+            return going(seen, now, seen.status, outcome.reason, outcome.message, running=held_up)
+        patience = _patience(seen.training, outcome, now)
+        running = STARTED if patience is None or patience > 0 else held_up
+        again = patience if running is STARTED else None
+        return going(seen, now, seen.status, *TRAINING, running=running, applies=applies, requeue_after=again)
     if outcome.phase is JobPhase.FAILED and outcome.awaits_words(now):
         return Plan(requeue_after=1)
     ended = seen.status.model_copy(update={"training": JobState(name=name, finished_time=now)})
@@ -195,32 +204,47 @@ def _in_training(seen: TrainingRunSeen, now: datetime) -> Plan | None:
             f"Training failed ({outcome.reason}): {sentence(outcome.error())}{_advice(outcome)}",
             exit_code=outcome.exit_code,
         )
-    return _going(seen, now, ended, "Trained", "Training is complete; the model is evaluated next.")
+    return _trained(seen, now, ended)
+
+
+def _patience(job: Manifest | None, outcome: JobOutcome, now: datetime) -> float | None:
+    """Return for how many seconds it is no news that a Job's pod does not run yet; None where it is not awaited."""
+    if job is None or outcome.phase is not JobPhase.WAITING:
+        return None
+    since = job.get("status", {}).get("startTime") or job["metadata"]["creationTimestamp"]
+    return (datetime.fromisoformat(since) + QUICK_START - now).total_seconds()
 
 
 def _without_baseline(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     if seen.spec.gate is None or seen.status.gate is not None:
         return None
-    if seen.spec.gate.baseline.value == "None":
-        return _going(
-            seen, now, seen.status.model_copy(update={"gate": GateStatus()}), "Evaluating", "The model is evaluated."
-        )
-    model = seen.registry.value
-    if seen.registry.error is not None or model is None:
-        why = seen.registry.error or "it has not answered yet."
-        return _hold(
-            seen, now, "RegistryUnavailable", f"The champion to compare with is not known: {why} It is asked again."
-        )
-    version = model.aliases.get(CHAMPION)
-    known = model.versions.get(version) if version else None
-    baseline = GateBaseline(version=version, digest=known.digest if known else None) if version else None
-    status = seen.status.model_copy(update={"gate": GateStatus(baseline=baseline)})
-    against = (
-        f"compared with the champion, version {version}"
-        if version
-        else "evaluated; there is no champion to compare with"
-    )
-    return _going(seen, now, status, "Evaluating", f"The model is {against}.")
+    return _trained(seen, now, seen.status)
+
+
+def _trained(seen: TrainingRunSeen, now: datetime, status: TrainingRunStatus) -> Plan:
+    """Pin what the model is compared with."""
+    if seen.spec.gate is None:
+        return going(seen, now, status, "Evaluating", _evaluating(seen, status))
+    baseline = None
+    if seen.spec.gate.baseline.value != "None":
+        model = seen.registry.value
+        if seen.registry.error is not None or model is None:
+            why = seen.registry.error or "it has not answered yet."
+            told = f"The champion to compare with is not known: {why} It is asked again."
+            return going(seen, now, status, "RegistryUnavailable", told)
+        version = model.aliases.get(CHAMPION)
+        known = model.versions.get(version) if version else None
+        baseline = GateBaseline(version=version, digest=known.digest if known else None) if version else None
+    status = status.model_copy(update={"gate": GateStatus(baseline=baseline)})
+    return going(seen, now, status, "Evaluating", _evaluating(seen, status))
+
+
+def _evaluating(seen: TrainingRunSeen, status: TrainingRunStatus) -> str:
+    if seen.spec.gate is None:
+        return "The model's digest is taken; there is no gate."
+    if status.gate is not None and status.gate.baseline is not None:
+        return f"The model is compared with the champion, version {status.gate.baseline.version}, on held-out rows."
+    return "The model is evaluated on held-out rows; it is compared with no champion."
 
 
 def _in_evaluation(seen: TrainingRunSeen, now: datetime) -> Plan | None:
@@ -232,10 +256,9 @@ def _in_evaluation(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     if outcome.phase in UNDER_WAY:
         applies = (Apply(manifest=desired_evaluation(seen, data, run, baseline)),) if seen.evaluation is None else ()
         stuck = outcome.phase is JobPhase.WAITING and outcome.reason != "PodPending"
-        reason, message = (
-            (outcome.reason, outcome.message) if stuck else ("Evaluating", "The model is evaluated on held-out rows.")
-        )
-        return _going(seen, now, seen.status, reason, message, applies=applies)
+        evaluating = ("Evaluating", _evaluating(seen, seen.status))
+        reason, message = (outcome.reason, outcome.message) if stuck else evaluating
+        return going(seen, now, seen.status, reason, message, applies=applies)
     if outcome.awaits_words(now):
         return Plan(requeue_after=1)
     ended = seen.status.model_copy(
@@ -252,36 +275,50 @@ def _in_evaluation(seen: TrainingRunSeen, now: datetime) -> Plan | None:
 
 def _judged(seen: TrainingRunSeen, now: datetime, status: TrainingRunStatus, measured: Sequence[Measured]) -> Plan:
     if seen.spec.gate is None:
-        return _going(seen, now, status, "Registering", "There is no gate; the model is registered.")
+        return _registered(seen, now, status)
     baseline = status.gate.baseline if status.gate else None
     results = judge(seen.spec.gate, measured, champion=baseline is not None)
     verdict = overall(seen.spec.gate, results)
     status = status.model_copy(update={"gate": GateStatus(verdict=verdict, baseline=baseline, results=results)})
-    told = " ".join(result.message for result in results)
     if verdict is Verdict.PASS:
-        event = Emit(type="Normal", reason="GatePassed", message=told[:1000], action="Judge")
-        return _going(seen, now, status, "Registering", "The gate passed; the model is registered.", events=(event,))
+        return _registered(seen, now, status)
     reason = "GateRejected" if verdict is Verdict.FAIL else "GateUndecided"
-    return _failed(seen, now, status, FailureClass.GATE, told, reason=reason)
+    return _failed(seen, now, status, FailureClass.GATE, _told(status), reason=reason)
 
 
 def _registering(seen: TrainingRunSeen, now: datetime) -> Plan:
-    call = register_version(seen.owner, seen.spec, seen.status)
-    if seen.registered is None or call is None:
-        return Plan(calls=(call,) if call else ())
-    if seen.registered.value is None:
-        why = f"MLflow can't register the version: {seen.registered.error} It is tried again."
-        return _hold(seen, now, "RegistryUnavailable", why)
-    version = seen.registered.value["version"]
+    return _registered(seen, now, seen.status)
+
+
+def _registered(seen: TrainingRunSeen, now: datetime, status: TrainingRunStatus) -> Plan:
+    """Register what passed, and end the MLflow run with it; only then the run has succeeded."""
+    call = register_version(seen.owner, seen.spec, status)
+    if call is None:
+        return Plan()
+    if seen.spec.suspend:
+        return going(seen, now, status, "Suspended", "The model is registered when spec.suspend is false again.")
+    made = seen.results.result(call)
+    succeeded = status.model_copy(update={"terminal_state": TerminalState.SUCCEEDED, "completion_time": now})
+    if made is None:
+        finish = _unfinished(seen, succeeded)
+        return Plan(calls=(call, finish) if finish else (call,))
+    if made.value is None:
+        why = f"MLflow can't register the version: {made.error} It is tried again."
+        return going(seen, now, status, "RegistryUnavailable", why)
+    version = made.value["version"]
+    succeeded = _closed(seen, succeeded.model_copy(update={"model_version": version}))
     message = f"Version {version} of {seen.spec.model.name} is registered."
-    status = seen.status.model_copy(
-        update={"model_version": version, "terminal_state": TerminalState.SUCCEEDED, "completion_time": now}
-    )
-    marks = (mark("Succeeded", True, "Succeeded", message), *_stages(status), *progress())
+    marks = (mark("Succeeded", True, "Succeeded", message), *stages(succeeded), *progress())
+    told = f"{message} {_told(status)}".strip()[:1000]
     return Plan(
-        status=_settled(seen, now, status, marks),
-        events=(Emit(type="Normal", reason="Succeeded", message=message, action="Register"),),
+        status=settled(seen, now, succeeded, marks),
+        events=(Emit(type="Normal", reason="Succeeded", message=told, action="Register"),),
     )
+
+
+def _told(status: TrainingRunStatus) -> str:
+    """Return what the gate says of each metric."""
+    return " ".join(result.message for result in status.gate.results) if status.gate else ""
 
 
 def _class_of(outcome: JobOutcome) -> FailureClass:
@@ -320,62 +357,16 @@ def _failed(
             "failure": Failure(class_=class_, exit_code=exit_code, message=message[:2048]),
         }
     )
+    finish = _unfinished(seen, failed)
+    if finish is not None:
+        return Plan(calls=(finish,))
+    failed = _closed(seen, failed)
     marks = (
         mark("Succeeded", False, reason, message[:2048]),
-        *_stages(failed),
+        *stages(failed),
         *progress(stalled=(reason, "The run has failed; create another one.")),
     )
     return Plan(
-        status=_settled(seen, now, failed, marks),
+        status=settled(seen, now, failed, marks),
         events=(Emit(type="Warning", reason=reason, message=message[:1000], action="Judge"),),
     )
-
-
-def _hold(seen: TrainingRunSeen, now: datetime, reason: str, message: str) -> Plan:
-    """What is missing may come any time: say what, keep what is known."""
-    return _going(seen, now, seen.status, reason, message)
-
-
-def _going(
-    seen: TrainingRunSeen,
-    now: datetime,
-    status: TrainingRunStatus,
-    reason: str,
-    message: str,
-    *,
-    running: Mark | None = None,
-    applies: Iterable[Apply] = (),
-    events: Iterable[Emit] = (),
-) -> Plan:
-    marks = (
-        mark("Succeeded", "Unknown", reason, message),
-        *_stages(status, running),
-        *progress(reconciling=(reason, message)),
-    )
-    return Plan(applies=tuple(applies), status=_settled(seen, now, status, marks), events=tuple(events))
-
-
-def _stages(status: TrainingRunStatus, running: Mark | None = None) -> tuple[Mark, ...]:
-    if running is None:
-        running = (
-            mark("Running", False, "Ended", "The training Job has ended.")
-            if status.training
-            else mark("Running", False, "NotStarted", "The training Job has not started.")
-        )
-    if status.gate and status.gate.verdict:
-        evaluated = mark("Evaluated", True, status.gate.verdict.value, f"The gate says {status.gate.verdict.value}.")
-    elif status.model:
-        evaluated = mark("Evaluated", True, "Ungated", "There is no gate.")
-    else:
-        evaluated = mark("Evaluated", False, "NotEvaluated", "The model has not been evaluated.")
-    registered = (
-        mark("Registered", True, "Registered", f"Version {status.model_version}.")
-        if status.model_version
-        else mark("Registered", False, "NotRegistered", "No version is registered.")
-    )
-    return (running, evaluated, registered)
-
-
-def _settled(seen: TrainingRunSeen, now: datetime, status: TrainingRunStatus, marks: Iterable[Mark]) -> dict[str, Any]:
-    conditions = settle(seen.status.conditions, marks, now=now, generation=seen.generation)
-    return status.model_copy(update={"observed_generation": seen.generation, "conditions": conditions}).json_data()
