@@ -256,7 +256,7 @@ class ModelDeploymentSpec(Part):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "self.slos.exists(s, has(s.errorRate) && s.role == 'Critical')",
+                "self.slos.exists(s, has(s.errorRate) && (!has(s.role) || s.role == 'Critical'))",
                 "slos needs an errorRate of role Critical: nothing is promoted on no measurement",
             ),
             (

@@ -9,7 +9,7 @@ from perennial.api.base import GROUP, VERSION
 from perennial.api.dataset import DatasetSpec, DatasetStatus
 from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
 from perennial.api.training_run import TrainingRunSpec, TrainingRunStatus
-from perennial.schema.structural import structural
+from perennial.schema.structural import structural, without_listed_defaults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ KINDS = (
 
 def definition(kind: Kind) -> dict[str, Any]:
     """Return a kind's CustomResourceDefinition."""
-    spec = structural(kind.spec)
+    spec = without_listed_defaults(structural(kind.spec))
     if kind.immutable_spec:
         rule = {"rule": _unchanged(spec, except_for="suspend"), "message": kind.immutable_spec}
         spec["x-kubernetes-validations"] = [rule, *spec.get("x-kubernetes-validations", [])]

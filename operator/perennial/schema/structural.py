@@ -6,6 +6,7 @@ an enum, `additionalProperties: false` goes (strict clients refuse unknown field
 bounds become the boolean form, and quantities keep `x-kubernetes-int-or-string` with the two branches it requires.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,31 @@ def structural(model: type[BaseModel]) -> dict[str, Any]:
     """Return the structural schema of a model, with descriptions, defaults, bounds and CEL rules."""
     schema = model.model_json_schema(by_alias=True, mode="validation")
     return _inline(schema, schema.get("$defs", {}))
+
+
+def without_listed_defaults(schema: Mapping[str, Any], *, listed: bool = False) -> dict[str, Any]:
+    """Return a structural schema whose lists stay as users write them.
+
+    The API server writes defaults into objects. Beside what a user wrote they are one more field, but GitOps tools
+    compare a list of a custom resource as a whole, and would see a difference for ever (argo-cd#28724). There a default
+    is told in the description instead, and left to the operator's models.
+
+    Args:
+        schema: of what users write.
+        listed: whether it is (part of) an item of a list.
+    """
+    out = dict(schema)
+    default = out.pop("default", None) if listed else None
+    if default not in (None, "", [], {}):
+        out["description"] = f"{out.get('description', '')} Default: {json.dumps(default)}.".strip()
+    if "properties" in out:
+        properties = out["properties"].items()
+        out["properties"] = {name: without_listed_defaults(value, listed=listed) for name, value in properties}
+    if isinstance(out.get("additionalProperties"), Mapping):
+        out["additionalProperties"] = without_listed_defaults(out["additionalProperties"], listed=listed)
+    if "items" in out:
+        out["items"] = without_listed_defaults(out["items"], listed=True)
+    return out
 
 
 def _inline(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
