@@ -49,7 +49,7 @@ check: setup  ## lint, types, layers, freshness of generated files
 
 .PHONY: test
 test: setup images  ## every level of tests: unit, API server, cluster, end to end
-	python -m pytest $(TESTS) -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	python -m pytest $(TESTS) -n $(JOBS) --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: unit
 unit: setup  ## the tests that need neither an API server nor a cluster

@@ -1,10 +1,8 @@
 """How all levels run together, and the last line of every run: how many tests passed, failed and were skipped."""
 
-from pathlib import Path
-
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-_ROOT = Path(__file__).parent
 _counts = pytest.StashKey[dict[str, int]]()
 
 _ON_ONE_WORKER = ("e2e", "chart", "cluster")
@@ -12,17 +10,28 @@ _ON_ONE_WORKER = ("e2e", "chart", "cluster")
 _LONGEST_FIRST = (*_ON_ONE_WORKER, "faults", "api", "dataplane")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal tests out by module (by folder, where they share a cluster), and begin with those that wait longest.
+def level(nodeid: str) -> str:
+    """Return the folder below tests/ that a test is in."""
+    return nodeid.removeprefix("tests/").partition("/")[0]
 
-    Without workers (`pytest` alone) only the order matters.
-    """
-    level = {id(item): item.path.relative_to(_ROOT).parts[0] for item in items}
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that wait longest; what is left over at the end is short then."""
     rank = {name: place for place, name in enumerate(_LONGEST_FIRST)}
-    items.sort(key=lambda item: rank.get(level[id(item)], len(rank)))
-    for item in items:
-        together = level[id(item)] in _ON_ONE_WORKER
-        item.add_marker(pytest.mark.xdist_group(level[id(item)] if together else item.path.stem))
+    items.sort(key=lambda item: rank.get(level(item.nodeid), len(rank)))
+
+
+class ByModule(LoadScopeScheduling):
+    """Deals tests out by module, and by folder where they share a cluster."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        where = level(nodeid)
+        return where if where in _ON_ONE_WORKER else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByModule:
+    return ByModule(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
