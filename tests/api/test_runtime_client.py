@@ -1,5 +1,6 @@
 """The operator's requests, judged by the API server itself."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from perennial.plan.actions import Delete, Manifest
 from perennial.runtime.client import Client, NotFound
 from perennial.runtime.connection import Connection
 from perennial.runtime.drift import differences, stamped
-from perennial.runtime.errors import Conflict, LeadershipLost, Terminal, Unavailable
+from perennial.runtime.errors import Blocked, Conflict, LeadershipLost, Terminal, Unavailable
 from perennial.runtime.resources import CONFIG_MAP, DEPLOYMENT, Resource
 
 pytestmark = [pytest.mark.api, pytest.mark.usefixtures("widgets")]
@@ -178,9 +179,46 @@ async def test_missing_rights_are_named(client: Client, control_plane: ControlPl
     await config.load_kube_config(config_file=str(path), client_configuration=configuration, persist_config=False)
     powerless = Connection(configuration)
     async with powerless.session() as session:
-        with pytest.raises(Terminal, match="powerless") as refused:
+        with pytest.raises(Blocked, match="powerless") as refused:
             await Client(session, powerless.server).apply(config_map(namespace))
     assert refused.value.reason == "Forbidden"
+
+
+async def test_a_policy_that_refuses_is_in_the_way_and_no_fault_of_the_object(
+    client: Client, control_plane: ControlPlane, namespace: str
+) -> None:
+    """The same intent may pass tomorrow, while what is invalid stays so."""
+    policies, name = "/apis/admissionregistration.k8s.io/v1", f"{namespace}-no-red"
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
+    refuse = {"expression": "!has(object.data) || object.data.?colour.orValue('') != 'red'", "message": "no red here"}
+    spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": [refuse]}
+    where = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
+    binding = {"policyName": name, "validationActions": ["Deny"], "matchResources": where}
+    for plural, content in (
+        ("validatingadmissionpolicies", spec),
+        ("validatingadmissionpolicybindings", binding),
+    ):
+        control_plane.api.call("POST", f"{policies}/{plural}", {"metadata": {"name": name}, "spec": content})
+    red = config_map(namespace, "red") | {"data": {"colour": "red"}}
+    try:
+
+        async def refused() -> Blocked | None:
+            try:
+                await client.apply(red)
+            except Blocked as error:
+                return error
+            await client._request("DELETE", CONFIG_MAP.path(namespace, "red"))
+            return None
+
+        async with asyncio.timeout(30):
+            while (error := await refused()) is None:
+                pass  # a policy takes a moment to be in force
+        assert error.reason == "Denied"
+        assert "no red here" in error.message
+        assert error.after > 0
+    finally:
+        for plural in ("validatingadmissionpolicies", "validatingadmissionpolicybindings"):
+            control_plane.api.call("DELETE", f"{policies}/{plural}/{name}")
 
 
 async def test_a_server_that_is_not_there_is_unavailable(connection: Connection) -> None:

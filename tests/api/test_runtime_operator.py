@@ -215,7 +215,7 @@ async def test_a_child_whose_label_was_taken_is_found_and_labelled_again(
 
 
 async def test_somebody_elses_object_is_left_alone_and_the_owner_says_so(
-    connection: Connection, cluster: Cluster
+    connection: Connection, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "w-0"}, "data": {"precious": "yes"}}
     cluster.control_plane.api.call("POST", CONFIG_MAP.path(cluster.namespace), theirs)
@@ -225,14 +225,42 @@ async def test_somebody_elses_object_is_left_alone_and_the_owner_says_so(
         conditions = cluster.get("w").get("status", {}).get("conditions", [])
         return next((each for each in conditions if each["type"] == "Stalled"), None)
 
-    async with running(connection, settings_of(cluster.namespace, resync_seconds=4)):
+    monkeypatch.setattr("perennial.runtime.errors._BLOCKED_SECONDS", 1.0)
+    async with running(connection, settings_of(cluster.namespace)):
         condition = await eventually("it is stalled", stalled)
         assert condition["reason"] == "NameTaken"
         assert "delete it or rename" in condition["message"]
         assert cluster.parts()["w-0"]["data"] == {"precious": "yes"}
         assert "ownerReferences" not in cluster.parts()["w-0"]["metadata"]
         cluster.control_plane.api.call("DELETE", CONFIG_MAP.path(cluster.namespace, "w-0"))
-        await eventually("the next full round goes on", cluster.ready("w", 1))
+        await eventually("the next look goes on", cluster.ready("w", 1))
+        assert stalled() is None
+
+
+async def test_what_the_api_refuses_is_asked_for_once_until_the_object_changes(
+    connection: Connection, cluster: Cluster
+) -> None:
+    cluster.create("w", parts=1, more={"no key of a ConfigMap": "x"})
+
+    def stalled() -> dict[str, Any] | None:
+        conditions = cluster.get("w").get("status", {}).get("conditions", [])
+        return next((each for each in conditions if each["type"] == "Stalled"), None)
+
+    def tries() -> int:
+        return sum(request[:2] == ("patch", "configmaps") for request in cluster.requests())
+
+    async with running(connection, settings_of(cluster.namespace)) as one:
+        condition = await eventually("it is stalled", stalled)
+        assert (condition["reason"], condition["observedGeneration"]) == ("Invalid", 1)
+        assert "a valid config key must consist of" in condition["message"]
+        for _ in range(3):
+            one.operator.intake.enqueue_all()
+            await quiet(one)
+        assert tries() == 1
+        terminal = "controller_runtime_terminal_reconcile_errors_total"
+        assert one.operator.metrics.registry.get_sample_value(terminal, {"controller": "Widget"}) >= 4
+        cluster.update("w", parts=1)
+        await eventually("the change is taken up", cluster.ready("w", 1))
         assert stalled() is None
 
 

@@ -115,7 +115,7 @@ def part(owner: Manifest, number: int) -> Manifest:
             "labels": {"app.kubernetes.io/managed-by": "perennial"},
             "ownerReferences": [reference],
         },
-        "data": {"number": str(number), "colour": owner["spec"].get("colour", "red")},
+        "data": {"number": str(number), "colour": owner["spec"].get("colour", "red"), **owner["spec"].get("more", {})},
     }
 
 

@@ -10,7 +10,8 @@ from perennial.plan.actions import Apply, Call, Delete, Emit, Manifest, Plan
 from perennial.runtime.client import Client
 from perennial.runtime.clock import Clock
 from perennial.runtime.drift import APPLIED, differences, intent_hash, stamped
-from perennial.runtime.errors import LeadershipLost, PerennialError, Retryable, Terminal
+from perennial.runtime.errors import Blocked, LeadershipLost, PerennialError, Retryable, Terminal
+from perennial.runtime.refusals import Refusals
 from perennial.runtime.resources import Key, Resource, resource_of
 from perennial.runtime.results import ERROR_SECONDS, REFUSED_SECONDS, CallResults
 from perennial.runtime.store import Store, controller_of, key_of, version_of
@@ -79,6 +80,7 @@ class Applier:
         self._calls = calls
         self._clock = clock
         self._on_written = on_written
+        self._refusals = Refusals()
         # How the server rendered an intent that it normalised: (uid, hash) → paths that differ ever since.
         self._rendered: OrderedDict[tuple[str, str], frozenset[str]] = OrderedDict()
 
@@ -91,12 +93,13 @@ class Applier:
         Raises:
             Conflict: the object has changed since it was observed.
             Retryable: something failed that may work later.
-            Terminal: a child was refused; the object's `Stalled` condition says what.
+            Terminal: a child was refused, now or before with the same intent for the same generation.
+            Blocked: a child cannot be written for now. In both cases the object's `Stalled` condition says why.
         """
         try:
             for apply in plan.applies:
-                await self._apply(apply)
-        except Terminal as error:
+                await self._apply(apply, observed["metadata"]["generation"])
+        except (Terminal, Blocked) as error:
             await self.stall(key, resource, error)
             raise
         for call in plan.calls:
@@ -108,7 +111,7 @@ class Applier:
         self._results.settle(key, plan.calls)
         return tuple(each for each in gone if each is not None)
 
-    async def _apply(self, apply: Apply) -> None:
+    async def _apply(self, apply: Apply, generation: int) -> None:
         intent = apply.manifest
         kind, metadata = intent["kind"], intent["metadata"]
         live = self._store.get(kind, metadata["namespace"], metadata["name"])
@@ -118,7 +121,8 @@ class Applier:
             return  # on its way out: applying cannot keep it, and its end brings the key back
         elif not self._drifted(intent, live):
             return
-        rendered = await self._client.apply(stamped(intent))
+        with self._refusals.once(key_of(kind, intent), "", intent, generation):
+            rendered = await self._client.apply(stamped(intent))
         left = frozenset(differences(intent, rendered))
         if left:
             self._rendered[rendered["metadata"]["uid"], intent_hash(intent)] = left
@@ -144,7 +148,7 @@ class Applier:
         The watches only show what carries the operator's label, so the cache cannot know.
 
         Raises:
-            Terminal: the name is taken by an object that this owner does not control.
+            Blocked: the name is taken by an object that this owner does not control.
         """
         metadata = intent["metadata"]
         resource = resource_of(intent["apiVersion"], intent["kind"])
@@ -155,7 +159,7 @@ class Applier:
         if mine is None or its is None or mine["uid"] != its["uid"]:
             what = f"{intent['kind']} {metadata['name']}"
             owner = f"{mine['kind']} {mine['name']}" if mine is not None else "Perennial"
-            raise Terminal("NameTaken", f"{what} exists and does not belong to {owner}; delete it or rename {owner}")
+            raise Blocked("NameTaken", f"{what} exists and does not belong to {owner}; delete it or rename {owner}")
 
     async def _call(self, key: Key, call: Call) -> None:
         try:
@@ -175,14 +179,15 @@ class Applier:
         """Write a status that differs from the observed one. Return whether it was written."""
         if observed.get("status") == status or self._store.get(*key) is None:
             return False
-        written = await self._client.write_status(resource, observed, status)
+        with self._refusals.once(key, "status", status, observed["metadata"]["generation"]):
+            written = await self._client.write_status(resource, observed, status)
         self._wrote(key.kind, written)
         if written.get("status") != status:
             lost = ", ".join(differences(status, written.get("status"))) or "a default was added"
             log.warning("the API server changed a status: the CRD does not know it as written", extra={"fields": lost})
         return True
 
-    async def stall(self, key: Key, resource: Resource, error: Terminal) -> None:
+    async def stall(self, key: Key, resource: Resource, error: Terminal | Blocked) -> None:
         """Say in the object's conditions that somebody must act: the planner's status cannot be written now.
 
         The planner's next status that is written, whole, takes the condition away again.

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 
 from perennial.plan.actions import Delete, Manifest
-from perennial.runtime.errors import Conflict, PerennialError, Retryable, Terminal, Unavailable
+from perennial.runtime.errors import Blocked, Conflict, PerennialError, Retryable, Terminal, Unavailable
 from perennial.runtime.resources import Resource, resource_of
 
 FIELD_MANAGER: Final = "perennial"
@@ -192,7 +192,9 @@ def _decode(text: bytes) -> dict[str, Any]:
     return decoded
 
 
-def _failure(method: str, path: str, response: aiohttp.ClientResponse, text: bytes) -> PerennialError:
+def _failure(  # noqa: PLR0911 - one for each meaning
+    method: str, path: str, response: aiohttp.ClientResponse, text: bytes
+) -> PerennialError:
     """Tell what a failed request means for whoever asked."""
     status: dict[str, Any] = {}
     with contextlib.suppress(Unavailable):  # a proxy or a half-started server: the code alone must do
@@ -208,7 +210,11 @@ def _failure(method: str, path: str, response: aiohttp.ClientResponse, text: byt
             return Terminal("NamespaceTerminating", message)
         case 403 if "exceeded quota" in message:
             return Retryable(f"QuotaExceeded: {message}")
-        case 400 | 403 | 405 | 413 | 415 | 422:
+        case 403:
+            return Blocked("Forbidden", message)
+        case 400 | 422 if _is_policy(message):
+            return Blocked("Denied", message)
+        case 400 | 405 | 413 | 415 | 422:
             return Terminal(reason or f"HTTP{response.status}", message)
         case _:
             return Unavailable(_SERVICE, message, after=_retry_after(response))
@@ -217,6 +223,11 @@ def _failure(method: str, path: str, response: aiohttp.ClientResponse, text: byt
 def _is_terminating(status: Mapping[str, Any]) -> bool:
     causes = (status.get("details") or {}).get("causes") or ()
     return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
+
+
+def _is_policy(message: str) -> bool:
+    """Say whether admission refused, by rules that may change while the object does not."""
+    return "denied the request" in message or "ValidatingAdmissionPolicy" in message
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float:

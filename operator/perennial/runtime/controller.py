@@ -20,7 +20,7 @@ from perennial.plan.actions import Plan
 from perennial.plan.observed import Results
 from perennial.runtime.applier import Applier, CallFailed, Gone
 from perennial.runtime.clock import Clock
-from perennial.runtime.errors import Conflict, LeadershipLost, Retryable, Terminal
+from perennial.runtime.errors import Blocked, Conflict, LeadershipLost, Retryable, Terminal
 from perennial.runtime.queue import WorkQueue
 from perennial.runtime.resources import Key, Resource
 from perennial.runtime.results import CallResults
@@ -179,7 +179,7 @@ class Controller(Generic[O]):
     def _failed(self, key: Key, error: Exception) -> str:
         """Log an error and put the key back as it asks for."""
         if isinstance(error, Terminal):
-            # Not put back: a change of the object or of a child brings it back, or the next full round.
+            # Not put back: a change of the object or of a child brings it back.
             log.warning("cannot go on until somebody acts", extra={"reason": error.reason, "error": error.message})
             self.queue.forget(key)
             self._metrics.failed(self.kind, "terminal")
@@ -191,6 +191,8 @@ class Controller(Generic[O]):
                 # Nothing is wrong: somebody else was faster, and what they did is on its way to the cache.
                 log.debug("the object changed meanwhile", extra=fields)
                 return "requeue"
+            case Blocked():
+                log.warning("blocked until somebody acts", extra=fields)
             case CallFailed():
                 log.warning("a call failed", extra=fields)
             case Retryable():

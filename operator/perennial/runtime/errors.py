@@ -3,12 +3,17 @@
     PerennialError
     ├── Retryable(after)            try the key again, not before `after` seconds
     │   ├── Conflict                the object changed since it was observed: observe again
+    │   ├── Blocked(reason)         somebody must act elsewhere: tell them, and look again now and then
     │   └── Unavailable(service)    the other side is down or too slow
-    ├── Terminal(reason, message)   trying again does not help until somebody changes something
+    ├── Terminal(reason, message)   the same again would be refused again, until the object changes
     └── LeadershipLost              this process must not write any more
 
 Only the controller's loop catches broadly. A `reason` is CamelCase and ends in the object's conditions and Events.
 """
+
+from typing import Final
+
+_BLOCKED_SECONDS: Final = 30.0
 
 
 class PerennialError(Exception):
@@ -27,6 +32,19 @@ class Conflict(Retryable):
     """The object is not the one that was observed any more: a precondition failed."""
 
 
+class Blocked(Retryable):
+    """Something outside of the object is in the way (rights, a policy, a name that is taken).
+
+    Nobody reports its end, so the key comes back after half a minute. `reason` is CamelCase, `message` says what must
+    hold.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}", after=_BLOCKED_SECONDS)
+        self.reason = reason
+        self.message = message
+
+
 class Unavailable(Retryable):
     """A service did not answer, or answered that it cannot now."""
 
@@ -36,7 +54,7 @@ class Unavailable(Retryable):
 
 
 class Terminal(PerennialError):  # noqa: N818 - as above
-    """Nothing changes by trying again. `reason` is CamelCase, `message` says what must hold."""
+    """Nothing changes by trying the same again. `reason` is CamelCase, `message` says what must hold."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(f"{reason}: {message}")

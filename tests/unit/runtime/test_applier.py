@@ -12,7 +12,7 @@ from virtual_time import VirtualClock, run
 from perennial.plan.actions import Apply, Call, Delete, Emit, Manifest, Plan, SetAlias
 from perennial.plan.observed import CallResult
 from perennial.runtime.applier import Applier, CallFailed
-from perennial.runtime.errors import Conflict, LeadershipLost, Terminal, Unavailable
+from perennial.runtime.errors import Blocked, Conflict, LeadershipLost, Terminal, Unavailable
 from perennial.runtime.resources import DATASET, Key
 from perennial.runtime.results import CallResults
 from perennial.runtime.store import Store
@@ -208,7 +208,7 @@ def test_somebody_elses_object_of_the_same_name_is_refused_not_taken_over(owner:
         foreign = child(value="theirs")
         foreign["metadata"]["ownerReferences"] = [{"uid": owner, "kind": "X", "controller": True}] if owner else []
         world.api.seed(foreign)
-        with pytest.raises(Terminal, match="ConfigMap flights-a exists and does not belong to Dataset flights"):
+        with pytest.raises(Blocked, match="ConfigMap flights-a exists and does not belong to Dataset flights"):
             await world.carry_out(Plan(applies=(Apply(manifest=child()),)))
         assert world.api.objects[Key("ConfigMap", "ns", "flights-a")]["data"] == {"value": "theirs"}
         (stalled,) = world.status()["conditions"]
@@ -241,13 +241,49 @@ def test_a_refused_child_is_told_in_the_conditions_once_and_the_next_status_take
         assert [each["type"] for each in world.status()["conditions"]] == ["Ready", "Stalled"]
         since = world.status()["conditions"][1]["lastTransitionTime"]
         await asyncio.sleep(100)
+        other = Plan(applies=(Apply(manifest=child(value="2")),), status=plan.status)
         with pytest.raises(Terminal):
-            await world.carry_out(plan)
-        assert "status flights" not in world.log, "the same refusal was written twice"
+            await world.carry_out(other)
+        assert world.log == ["apply flights-a"], "the same refusal was written twice"
         assert world.status()["conditions"][1]["lastTransitionTime"] == since
         world.error = {}
         await world.carry_out(plan)
         assert world.status() == plan.status
+
+    run(story())
+
+
+def test_what_was_refused_is_not_sent_again_until_the_intent_or_the_generation_is_another() -> None:
+    async def story() -> None:
+        world = World()
+        world.error = {"apply": REFUSED}
+        plan = Plan(applies=(Apply(manifest=child()),))
+        for sent in (["apply flights-a", "status flights", "event Invalid"], [], []):
+            with pytest.raises(Terminal, match=r"Invalid: spec\.replicas must be at least 0"):
+                await world.carry_out(plan)
+            assert world.log == sent
+        with pytest.raises(Terminal):
+            await world.carry_out(Plan(applies=(Apply(manifest=child(value="2")),)))
+        assert world.log == ["apply flights-a"], "another intent"
+        world.store.put("Dataset", world.api.seed({**dataset(), "spec": {"changed": True}}))
+        world.error = {}
+        await world.carry_out(Plan(applies=(Apply(manifest=child(value="2")),)))
+        assert world.log == ["apply flights-a"], "another generation"
+
+    run(story())
+
+
+def test_a_status_that_was_refused_is_not_sent_again_either() -> None:
+    async def story() -> None:
+        world = World()
+        world.error = {"status": REFUSED}
+        for sent in (["status flights"], []):
+            with pytest.raises(Terminal):
+                await world.carry_out(Plan(status={"rows": -1}))
+            assert world.log == sent
+        world.error = {}
+        await world.carry_out(Plan(status={"rows": 1}))
+        assert world.log == ["status flights"]
 
     run(story())
 

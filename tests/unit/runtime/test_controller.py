@@ -16,7 +16,7 @@ from perennial.plan.actions import Apply, Call, Emit, Manifest, Plan
 from perennial.plan.observed import Results
 from perennial.runtime.applier import Applier
 from perennial.runtime.controller import Controller, Reconciler
-from perennial.runtime.errors import LeadershipLost, Unavailable
+from perennial.runtime.errors import Blocked, LeadershipLost, Unavailable
 from perennial.runtime.queue import WorkQueue
 from perennial.runtime.resources import DATASET, Key
 from perennial.runtime.results import CallResults
@@ -172,6 +172,25 @@ def test_what_is_refused_is_not_tried_again_by_itself() -> None:
         world.queue.add(KEY)
         await world.for_seconds(1000)
         assert world.outcomes == ["error"]
+        assert world.failures == ["terminal"]
+
+    run(story())
+
+
+def test_what_is_blocked_from_outside_is_told_once_and_looked_at_twice_a_minute() -> None:
+    async def story() -> None:
+        world = World(lambda *_: Plan(applies=(Apply(manifest=child()),), status={"rows": 1}))
+        forbidden = Blocked("Forbidden", "you may not create configmaps")
+        world.api.fail = lambda request: forbidden if request.verb == "apply" else None
+        world.queue.add(KEY)
+        await world.for_seconds(99)
+        assert world.plans == [0, 30, 60, 90]
+        assert [request.verb for request in world.api.writes] == ["apply", "status", "apply", "apply", "apply"]
+        (stalled,) = world.api.objects[KEY]["status"]["conditions"]
+        assert (stalled["type"], stalled["reason"]) == ("Stalled", "Forbidden")
+        world.api.fail = lambda _: None
+        await world.for_seconds(60)
+        assert world.api.objects[KEY]["status"] == {"rows": 1}
 
     run(story())
 
