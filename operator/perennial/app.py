@@ -17,7 +17,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from perennial import __version__, facts, logs
 from perennial.plan import dataset, model_deployment, training_run
@@ -32,7 +32,7 @@ from perennial.runtime.leader import LeaseSettings
 from perennial.runtime.operator import Operator, OperatorSettings
 from perennial.runtime.resources import DATASET, MODEL_DEPLOYMENT, TRAINING_RUN, Key
 from perennial.runtime.store import Store
-from perennial.settings import Settings, SettingsError, described, from_environment, unknown
+from perennial.settings import Settings, SettingsError, add_flags, from_environment, unknown
 
 log = logging.getLogger(__name__)
 
@@ -180,18 +180,26 @@ def _end_at_once() -> None:
     os._exit(_FAILED)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with flags as `SettingsError` does with values."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong."""
+        raise SettingsError(f"{message}; see --help")
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the program; return its exit code: 0 stopped, 1 failed, 64 settings that cannot be used."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m perennial.app",
-        description="The Perennial operator. Its settings are environment variables:",
-        epilog=described(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="The Perennial operator. Each setting is a flag or an environment variable; the flag counts.",
+        usage="%(prog)s [--SETTING VALUE ...]",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"perennial {__version__}")
-    parser.parse_args(arguments)
+    add_flags(parser)
     try:
-        settings = from_environment(os.environ)
+        settings = from_environment(os.environ, vars(parser.parse_args(arguments)))
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return _USAGE_ERROR

@@ -1,8 +1,10 @@
-"""The operator's settings: one dataclass, filled from environment variables `PERENNIAL_<NAME>`.
+"""The operator's settings: one dataclass, filled from flags `--name` and environment variables `PERENNIAL_NAME`.
 
-Each field says its unit, its default and what is traded for what; `python -m perennial.app --help` prints them.
+Each field says its unit, its default and what is traded for what. `python -m perennial.app --help` and
+docs/reference/settings.md show them.
 """
 
+import argparse
 import inspect
 import re
 import typing
@@ -15,7 +17,7 @@ _SERVICE_LINK: Final = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_
 
 
 class SettingsError(Exception):
-    """A setting that cannot be used. The message names the variable and what must hold."""
+    """A setting that cannot be used. The message names the flag or the variable, and what must hold."""
 
 
 def _setting(text: str, default: Any = MISSING, *, at_least: float | None = None) -> Any:
@@ -113,27 +115,42 @@ class Settings:
         return self.collector_url.format(name=name, namespace=namespace, domain=self.cluster_domain)
 
 
-def from_environment(environment: Mapping[str, str]) -> Settings:
-    """Read the settings.
+def from_environment(environment: Mapping[str, str], flags: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings. `flags` has the texts that were given as flags, by field; they overrule the environment.
 
     Raises:
-        SettingsError: a variable is missing or its value cannot be used. All such are named at once.
+        SettingsError: something is missing or cannot be used. All such are named at once.
     """
+    given = flags or {}
     types = typing.get_type_hints(Settings)
-    known = {variable(each): each for each in fields(Settings)}
     problems: list[str] = []
     values: dict[str, Any] = {}
-    for name, each in known.items():
-        if name in environment:
+    for each in fields(Settings):
+        source = flag(each) if each.name in given else variable(each)
+        text = given[each.name] if each.name in given else environment.get(source)
+        if text is not None:
             try:
-                values[each.name] = _parse(environment[name], types[each.name], each.metadata["at_least"])
+                values[each.name] = _parse(text, types[each.name], each.metadata["at_least"])
             except ValueError as error:
-                problems.append(f"{name}={environment[name]!r} {error}")
+                problems.append(f"{source}={text!r} {error}")
         elif each.default is MISSING:
-            problems.append(f"{name} must be set")
+            problems.append(f"{variable(each)} or {flag(each)} must be set")
     if problems:
         raise SettingsError("; ".join(problems))
     return Settings(**values)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for each setting. What is given ends in the parsed namespace as text, by field; the rest is absent."""
+    for each in fields(Settings):
+        default = "must be set" if each.default is MISSING else f"default: {shown(each.default)}"
+        parser.add_argument(
+            flag(each),
+            metavar="VALUE",
+            dest=each.name,
+            default=argparse.SUPPRESS,
+            help=f"{described(each)} ({default}; {variable(each)})".replace("%", "%%"),
+        )
 
 
 def unknown(environment: Mapping[str, str]) -> list[str]:
@@ -152,20 +169,22 @@ def variable(setting: "Field[Any]") -> str:
     return PREFIX + setting.name.upper()
 
 
-def described() -> str:
-    """Return all settings as text for `--help`: variable, default, meaning."""
-    return "\n\n".join(_description(each) for each in fields(Settings))
+def flag(setting: "Field[Any]") -> str:
+    """Return the flag of a field."""
+    return "--" + setting.name.replace("_", "-")
 
 
-def _description(each: "Field[Any]") -> str:
-    default = "must be set" if each.default is MISSING else f"default: {_shown(each.default)}"
-    text = " ".join(each.metadata["text"].split())
-    return f"{variable(each)} ({default})\n    {text}"
+def described(setting: "Field[Any]") -> str:
+    """Return what a setting is for, as one line, with the values that are allowed where they are few."""
+    text = " ".join(setting.metadata["text"].split())
+    wanted = typing.get_type_hints(Settings)[setting.name]
+    return f"{text} One of {', '.join(typing.get_args(wanted))}." if typing.get_origin(wanted) is Literal else text
 
 
-def _shown(value: Any) -> str:
-    shown = ",".join(value) if isinstance(value, tuple) else f"{value:.10g}" if isinstance(value, float) else str(value)
-    return shown or "empty"
+def shown(value: Any) -> str:
+    """Return a default as one would write it."""
+    text = ",".join(value) if isinstance(value, tuple) else f"{value:.10g}" if isinstance(value, float) else str(value)
+    return text or "empty"
 
 
 def _parse(text: str, wanted: Any, at_least: float | None) -> Any:

@@ -1,8 +1,11 @@
-"""Settings come from the environment, whole or not at all."""
+"""Settings come from flags and the environment, whole or not at all."""
+
+from dataclasses import fields
 
 import pytest
 
-from perennial.settings import Settings, SettingsError, described, from_environment, unknown
+from perennial import app
+from perennial.settings import Settings, SettingsError, flag, from_environment, unknown, variable
 
 NEEDED = {
     "PERENNIAL_IMAGE_OPERATOR": "o:1",
@@ -65,9 +68,48 @@ def test_typing_errors_are_found_and_kubernetes_own_variables_are_not_meant() ->
     assert from_environment(environment) == from_environment(NEEDED)
 
 
-def test_help_names_every_setting_with_its_default() -> None:
-    text = described()
-    assert "PERENNIAL_MLFLOW_URL (must be set)" in text
-    assert "PERENNIAL_WORKERS (default: 16)" in text
-    assert "PERENNIAL_NAMESPACES (default: empty)" in text
-    assert text.count("PERENNIAL_") >= len(Settings.__dataclass_fields__)
+def test_a_flag_overrules_its_variable_and_is_read_as_the_variable_is() -> None:
+    settings = from_environment(
+        NEEDED | {"PERENNIAL_WORKERS": "3", "PERENNIAL_LOG_FORMAT": "text"}, {"workers": "5", "namespaces": "a,b"}
+    )
+    assert (settings.workers, settings.log_format, settings.namespaces) == (5, "text", ("a", "b"))
+
+
+def test_a_flag_that_cannot_be_used_is_named_as_it_was_given() -> None:
+    with pytest.raises(SettingsError) as refused:
+        from_environment(NEEDED | {"PERENNIAL_WORKERS": "3", "PERENNIAL_RESYNC_SECONDS": "0"}, {"workers": "many"})
+    assert str(refused.value) == (
+        "--workers='many' must be a whole number; PERENNIAL_RESYNC_SECONDS='0' must be at least 1"
+    )
+
+
+def test_help_names_every_flag_with_its_variable_and_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app.main(["--help"])
+    assert ended.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for each in fields(Settings):
+        assert f" {flag(each)} VALUE " in text
+        assert f"; {variable(each)})" in text
+    assert "(must be set; PERENNIAL_MLFLOW_URL)" in text
+    assert "(default: 16; PERENNIAL_WORKERS)" in text
+    assert "(default: 36000; PERENNIAL_RESYNC_SECONDS)" in text
+    assert "(default: empty; PERENNIAL_NAMESPACES)" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--wrokers", "3"], "unrecognized arguments: --wrokers 3; see --help"),
+        (["--work", "3"], "unrecognized arguments: --work 3; see --help"),
+        (["--workers"], "argument --workers: expected one argument; see --help"),
+        (["--workers", "0"], "--workers='0' must be at least 1"),
+    ],
+)
+def test_wrong_flags_end_it_with_a_sentence(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in NEEDED.items():
+        monkeypatch.setenv(name, value)
+    assert app.main(arguments) == 64
+    assert capsys.readouterr().err == f"{sentence}\n"
