@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -359,6 +360,16 @@ async def test_probes_and_metrics_tell_how_it_is(connection: Connection, cluster
     assert float(lines['leader_election_master_status{name="widgets"}']) == 1
     assert float(lines["perennial_cached_objects"]) == 2
     assert any(line.startswith('rest_client_requests_total{code="200"') for line in lines)
+    assert float(lines['controller_runtime_max_concurrent_reconciles{controller="Widget"}']) == 16
+    assert float(lines['controller_runtime_active_workers{controller="Widget"}']) == 0
+    assert float(lines['workqueue_longest_running_processor_seconds{controller="Widget",name="Widget"}']) == 0
+    assert float(lines['perennial_events_total{kind="Widget",reason="Complete",type="Normal"}']) == 1
+    assert float(lines['perennial_watch_silent_seconds{resource="widgets"}']) < 60
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text()
+    for line in text.splitlines():
+        if line.startswith("# HELP ") and not line.startswith(("# HELP process_", "# HELP python_")):
+            name = line.split()[2]
+            assert name.endswith("_created") or f"| `{name}` |" in page, f"{name} is documented nowhere"
 
 
 async def test_a_list_finds_what_the_watch_never_told(connection: Connection, cluster: Cluster) -> None:

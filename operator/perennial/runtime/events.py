@@ -9,6 +9,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 import hashlib
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -48,15 +49,28 @@ class _Bucket:
 
 
 class EventRecorder:
-    """Publishes Events of one operator process. `instance` names the process (the pod)."""
+    """Publishes Events of one operator process.
 
-    def __init__(self, client: Client, clock: Clock, *, instance: str) -> None:
+    `instance` names the process (the pod). `on_told` is called with the object's kind and each Event, `on_dropped`
+    where it is not published because the object has too many.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        clock: Clock,
+        *,
+        instance: str,
+        on_told: Callable[[str, Emit], None] = lambda _, __: None,
+        on_dropped: Callable[[], None] = lambda: None,
+    ) -> None:
         self._client = client
+        self._on_told = on_told
+        self._on_dropped = on_dropped
         self._clock = clock
         self._instance = instance[:128]
         self._said: OrderedDict[str, _Said] = OrderedDict()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
-        self.dropped = 0
 
     async def emit(self, regarding: Manifest, event: Emit) -> None:
         """Publish one Event on an object, or add one to the count of an equal one.
@@ -64,6 +78,7 @@ class EventRecorder:
         Raises:
             LeadershipLost: nothing else may be written either.
         """
+        self._on_told(regarding["kind"], event)
         name = event_name(regarding, event)
         now = self._clock.monotonic()
         said = self._said.get(name)
@@ -72,7 +87,7 @@ class EventRecorder:
             if now - said.at < _QUIET_SECONDS:
                 return
         if not self._allowed(regarding["metadata"]["uid"], now):
-            self.dropped += 1
+            self._on_dropped()
             return
         try:
             times = await self._write(name, regarding, event, said)

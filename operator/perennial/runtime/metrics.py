@@ -14,6 +14,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from perennial.plan.actions import Emit
+
 _SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _RESULTS: Final = ("success", "requeue_after", "requeue", "error")
 _CHANGED: Final = "0"
@@ -21,85 +23,119 @@ _UNHURRIED: Final = "-100"
 """controller-runtime's numbers for the two priorities."""
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One metric, as people look it up."""
+
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    text: str
+
+
 class Metrics:
     """All metrics of one operator process, in a registry of their own.
 
     Each names its controller (the kind) in the labels that controller-runtime gives it, for queues twice.
+    `described` has all but those of the process (`process_…`, `python_info`) and of objects (`figures`).
     """
 
     def __init__(self, controllers: Iterable[str]) -> None:
-        self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        queue, controller = ["name", "controller"], ["controller"]
-        self._depth = Gauge(
-            "workqueue_depth", "Keys that wait to be worked on.", [*queue, "priority"], registry=registry
+        self.registry = CollectorRegistry()
+        self.described: list[Described] = []
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        queue = ("name", "controller")
+        self._depth = self._gauge(
+            "workqueue_depth",
+            "Keys that wait; -100: those that did not change.",
+            *queue,
+            "priority",
         )
-        self._adds = Counter("workqueue_adds", "Keys put into the queue.", queue, registry=registry)
-        self._retries = Counter("workqueue_retries", "Keys put back with back-off.", queue, registry=registry)
-        self._waited = _histogram("workqueue_queue_duration_seconds", "How long keys waited.", queue, registry)
-        self._worked = _histogram("workqueue_work_duration_seconds", "How long work on a key took.", queue, registry)
-        self._unfinished = Gauge(
-            "workqueue_unfinished_work_seconds", "Work in progress, all of it added up.", queue, registry=registry
+        self._adds = self._counter("workqueue_adds", "Keys put into the queue.", *queue)
+        self._retries = self._counter("workqueue_retries", "Keys put back with back-off.", *queue)
+        self._waited = self._histogram("workqueue_queue_duration_seconds", "How long keys waited.", *queue)
+        self._worked = self._histogram("workqueue_work_duration_seconds", "How long work on a key took.", *queue)
+        self._unfinished = self._gauge(
+            "workqueue_unfinished_work_seconds", "Work in progress, all of it added up.", *queue
         )
-        self._longest = Gauge(
-            "workqueue_longest_running_processor_seconds", "The longest work in progress.", queue, registry=registry
+        self._longest = self._gauge(
+            "workqueue_longest_running_processor_seconds", "The longest work in progress.", *queue
         )
-        self._reconciled = Counter(
-            "controller_runtime_reconcile", "Reconciliations.", ["controller", "result"], registry=registry
+        self._reconciled = self._counter(
+            "controller_runtime_reconcile",
+            "Reconciliations: `success`; `requeue_after`, it comes back at a time; `requeue`, at once, since a call"
+            " brought something or somebody else was faster; `error`.",
+            "controller",
+            "result",
         )
-        self._errors = Counter(
-            "controller_runtime_reconcile_errors", "Reconciliations that failed.", controller, registry=registry
+        self._errors = self._counter(
+            "controller_runtime_reconcile_errors", "Reconciliations that failed.", "controller"
         )
-        self._terminal = Counter(
+        self._terminal = self._counter(
             "controller_runtime_terminal_reconcile_errors",
-            "Reconciliations that failed and are not tried again until something changes.",
-            controller,
-            registry=registry,
+            "Of those that failed: not tried again until something changes.",
+            "controller",
         )
-        self._panics = Counter(
+        self._panics = self._counter(
             "controller_runtime_reconcile_panics",
-            "Reconciliations that failed as nobody foresaw: errors of the operator.",
-            controller,
-            registry=registry,
+            "Of those that failed: as nobody foresaw, an error of the operator. Please report it.",
+            "controller",
         )
-        self._timeouts = Counter(
-            "controller_runtime_reconcile_timeouts",
-            "Reconciliations that were cut off at their time limit.",
-            controller,
-            registry=registry,
+        self._timeouts = self._counter(
+            "controller_runtime_reconcile_timeouts", "Of those that failed: cut off at their time limit.", "controller"
         )
-        self._seconds = _histogram(
-            "controller_runtime_reconcile_time_seconds", "How long reconciliations took.", controller, registry
+        self._seconds = self._histogram(
+            "controller_runtime_reconcile_time_seconds", "How long reconciliations took.", "controller"
         )
-        self._workers = Gauge("controller_runtime_max_concurrent_reconciles", "Workers.", controller, registry=registry)
-        self._active = Gauge(
-            "controller_runtime_active_workers", "Workers that are busy.", controller, registry=registry
+        self._workers = self._gauge(
+            "controller_runtime_max_concurrent_reconciles", "Keys reconciled at a time, at most.", "controller"
         )
-        self._requests = Counter(
-            "rest_client_requests", "Requests to the Kubernetes API.", ["code", "method", "host"], registry=registry
+        self._active = self._gauge("controller_runtime_active_workers", "Keys reconciled now.", "controller")
+        self._requests = self._counter(
+            "rest_client_requests",
+            "Requests to the Kubernetes API, watches and lease included; code `<error>` where there was no answer.",
+            "code",
+            "method",
+            "host",
         )
-        self._leading = Gauge(
-            "leader_election_master_status", "1 where this process leads.", ["name"], registry=registry
+        self._leading = self._gauge("leader_election_master_status", "1 where this process leads.", "name")
+        self._missed = self._counter(
+            "perennial_watch_missed", "Differences that lists found and watches had not reported.", "resource"
         )
-        self._missed = Counter(
-            "perennial_watch_missed",
-            "Differences that lists found and watches had not reported.",
-            ["resource"],
-            registry=registry,
-        )
-        self._silent = Gauge(
+        self._silent = self._gauge(
             "perennial_watch_silent_seconds",
             "Time since anything was heard from a watch, its orderly end at least; the longest of the kind.",
-            ["resource"],
-            registry=registry,
+            "resource",
         )
-        self._objects = Gauge("perennial_cached_objects", "Objects in the cache.", registry=registry)
+        self._objects = self._gauge("perennial_cached_objects", "Objects in the cache.")
+        self._told = self._counter(
+            "perennial_events",
+            "What was decided about objects or happened to them, as told in Events, repetitions included.",
+            "kind",
+            "type",
+            "reason",
+        )
+        self._dropped = self._counter(
+            "perennial_events_dropped", "Events that were not published, since their object has too many."
+        )
         for name in controllers:
             for metric in (self._errors, self._terminal, self._panics, self._timeouts, self._seconds, self._active):
                 metric.labels(name)
             for result in _RESULTS:
                 self._reconciled.labels(name, result)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        self.described.append(Described(f"{name}_total", "counter", labels, text))
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        self.described.append(Described(name, "gauge", labels, text))
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
+        self.described.append(Described(name, "histogram", labels, text))
+        return Histogram(name, text, labels, buckets=_SECONDS, registry=self.registry)
 
     def queue(self, name: str) -> "QueueFigures":
         """Return the figures of one queue."""
@@ -144,6 +180,14 @@ class Metrics:
     def missed(self, resource: str, count: int) -> None:
         """Count what a list had to repair."""
         self._missed.labels(resource).inc(count)
+
+    def told(self, kind: str, event: Emit) -> None:
+        """Count an Event."""
+        self._told.labels(kind, event.type, event.reason).inc()
+
+    def dropped(self) -> None:
+        """Count an Event that was not published."""
+        self._dropped.inc()
 
     def silent(self, resource: str, seconds: Callable[[], float]) -> None:
         """Ask for how long nothing was heard from a kind's watches, whenever somebody reads the metrics."""
@@ -199,10 +243,6 @@ class QueueFigures:
     def finished(self, worked_seconds: float) -> None:
         """Count how long the work on a key took."""
         self.working.observe(worked_seconds)
-
-
-def _histogram(name: str, text: str, labels: list[str], registry: CollectorRegistry) -> Histogram:
-    return Histogram(name, text, labels, buckets=_SECONDS, registry=registry)
 
 
 def _host(host: str | None, port: int | None) -> str:

@@ -19,6 +19,7 @@ from perennial.runtime.connection import Connection
 from perennial.runtime.controller import Controller, Reconciler
 from perennial.runtime.errors import LeadershipLost
 from perennial.runtime.events import EventRecorder
+from perennial.runtime.figures import ObjectFigures
 from perennial.runtime.intake import Intake, Mapper
 from perennial.runtime.leader import Leader, LeaseSettings
 from perennial.runtime.metrics import Metrics
@@ -95,6 +96,7 @@ class Operator:
         """The ports of `health` and `metrics`, once they are served."""
         self.leading = asyncio.Event()
         """Set when this process leads."""
+        self.metrics.registry.register(ObjectFigures(store, self.leading.is_set))
         self.intake = Intake(store, self._queues, mappers, leading=self.leading.is_set)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -134,6 +136,7 @@ class Operator:
             watches,
             self.intake,
             on_gap=lambda scope: resync.gap(scope),  # noqa: PLW0108 - it is made below
+            traces=(self.metrics.requests(),),
         )
         resync = Resync(
             client=client,
@@ -199,7 +202,13 @@ class Operator:
 
     def _controllers(self, client: Client, calls: CallHandler, watches: Watches) -> list[Controller[Any]]:
         results = CallResults(self._clock)
-        events = EventRecorder(client, self._clock, instance=self._settings.lease.identity)
+        events = EventRecorder(
+            client,
+            self._clock,
+            instance=self._settings.lease.identity,
+            on_told=self.metrics.told,
+            on_dropped=self.metrics.dropped,
+        )
         applier = Applier(
             client=client,
             store=self._store,

@@ -17,7 +17,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import aiohttp
@@ -68,7 +68,8 @@ class Source(Protocol):
 class KopfSource:
     """Watches by kopf.
 
-    `on_gap` is called when a watch begins without knowing what was before (at the start; after 410 Gone).
+    `on_gap` is called when a watch begins without knowing what was before (at the start; after 410 Gone). `traces` are
+    told of each request, in another thread.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class KopfSource:
         sink: Sink,
         *,
         on_gap: Callable[[Scope], None],
+        traces: Sequence[aiohttp.TraceConfig] = (),
         connect_timeout: float = 5.0,
         request_timeout: float = 30.0,
     ) -> None:
@@ -87,6 +89,7 @@ class KopfSource:
         self._namespaces = sorted({scope.namespace for scope in watches.scopes if scope.namespace is not None})
         self._sink = sink
         self._on_gap = on_gap
+        self._traces = traces
         self._connect_timeout = connect_timeout
         self._request_timeout = request_timeout
         self._restart = asyncio.Event()
@@ -143,7 +146,9 @@ class KopfSource:
     async def _watch(self, life: "_Life") -> None:
         beating = asyncio.create_task(self._beating(), name="heartbeat")
         paths = {scope.resource.path(scope.namespace): scope for scope in self._watches.scopes}
-        sessions = _Sessions(self._connection, paths, self._watches, lambda scope: life.call(self._on_gap, scope))
+        sessions = _Sessions(
+            self._connection, paths, self._watches, lambda scope: life.call(self._on_gap, scope), self._traces
+        )
         ours = asyncio.all_tasks()  # kopf cancels all others at its end
         roots = await kopf.spawn_tasks(
             registry=self._registry(life, sessions),
@@ -256,9 +261,15 @@ class _Sessions:
     """
 
     def __init__(
-        self, connection: Connection, paths: Mapping[str, Scope], watches: Watches, on_gap: Callable[[Scope], None]
+        self,
+        connection: Connection,
+        paths: Mapping[str, Scope],
+        watches: Watches,
+        on_gap: Callable[[Scope], None],
+        traces: Sequence[aiohttp.TraceConfig] = (),
     ) -> None:
         self._connection = connection
+        self._traces = traces
         self._paths = paths
         self._watches = watches
         self._on_gap = on_gap
@@ -267,7 +278,7 @@ class _Sessions:
 
     def open(self) -> aiohttp.ClientSession:
         """Open a session."""
-        self._opened.append(self._connection.session(middlewares=(self._remember, self._listen)))
+        self._opened.append(self._connection.session(*self._traces, middlewares=(self._remember, self._listen)))
         return self._opened[-1]
 
     async def close(self) -> None:

@@ -19,10 +19,19 @@ class World:
     def __init__(self) -> None:
         self.api = MemoryApi()
         self.regarding: Manifest = self.api.seed(dataset())
+        self.told: list[tuple[str, str]] = []
+        self.dropped = 0
         self.recorder = self.restarted()
 
     def restarted(self) -> EventRecorder:
-        return EventRecorder(self.api.client(), VirtualClock(), instance="pod-1")
+        def told(kind: str, event: Emit) -> None:
+            self.told.append((kind, event.reason))
+
+        def dropped() -> None:
+            self.dropped += 1
+
+        client, clock = self.api.client(), VirtualClock()
+        return EventRecorder(client, clock, instance="pod-1", on_told=told, on_dropped=dropped)
 
     def events(self) -> list[Manifest]:
         return [manifest for key, manifest in self.api.objects.items() if key.kind == "Event"]
@@ -99,7 +108,9 @@ def test_one_object_cannot_flood_and_another_is_heard_meanwhile() -> None:
         for number in range(100):
             await world.recorder.emit(world.regarding, emit(f"number {number}"))
         assert len(world.events()) == 25
-        assert world.recorder.dropped == 75
+        assert world.dropped == 75
+        assert set(world.told) == {("Dataset", "Checked")}
+        assert len(world.told) == 100
         other = {**world.regarding, "metadata": {**world.regarding["metadata"], "name": "other", "uid": "other"}}
         await world.recorder.emit(other, emit())
         assert len(world.events()) == 26
