@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import yaml
+from arrival import kstatus
 from customizations import KINDS, REPOSITORY, cases, folder, load
-from kstatus import kstatus
 from sandbox import LuaError, execute
 
 from gitops.__main__ import generated

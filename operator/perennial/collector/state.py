@@ -158,7 +158,7 @@ def _monitor(policy: Policy, slo: SloPolicy, rows: Sequence[CohortRow], now: dat
     row = matured[found.latest]
     outcome = _outcome(slo, row)
     value, limit = outcome.value or 0.0, slo.outcome.max
-    seen = f"{value:.3g} of {outcome.total:,} samples, the limit is {limit:.3g}"
+    seen = f"{100 * value:.3g} % of {outcome.total:,} samples, the limit is {100 * limit:.3g} %"
     if found.alarm:
         verdict, message = Verdict.FAIL, f"{seen}: shown to be broken"
     elif value <= limit:
