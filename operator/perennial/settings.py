@@ -85,8 +85,8 @@ class Settings:
         at_least=0.5,
     )
     lease_retry_period_seconds: float = _setting(
-        """Seconds between two looks at the lease, at most. Below half of the renew deadline. One request a period;
-        after a clean stop another operator takes over within one.""",
+        """Seconds between two renewals of the lease, at most. Below half of the renew deadline. Others look twice as
+        often, so after a clean stop one takes over within half of it.""",
         2.0,
         at_least=0.1,
     )

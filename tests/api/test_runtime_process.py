@@ -155,6 +155,27 @@ def test_a_frozen_leader_writes_nothing_when_it_thaws_and_ends(
     assert other.popen.poll() is None
 
 
+def test_asked_to_stop_it_ends_the_work_at_hand_and_hands_over_within_two_seconds(
+    control_plane: ControlPlane, namespace: str, start_operator: Start, widgets: Resource, tmp_path: Path
+) -> None:
+    registry = tmp_path / "registry"
+    one = start_operator("widgets", WIDGETS_REGISTRY=str(registry), WIDGETS_SECONDS="0.4")
+    one.said("leading")
+    two = start_operator("widgets", WIDGETS_REGISTRY=str(tmp_path / "other"))
+    two.said("the cache is filled")
+    control_plane.api.call("POST", WIDGET.path(namespace), widget(namespace, "w", parts=1))
+    until("a reconciliation is in the middle of a call", registry.exists)
+    asked = time.monotonic()
+    one.popen.send_signal(signal.SIGTERM)
+    two.said("leading")
+    took = time.monotonic() - asked
+    assert one.popen.wait(10) == 0
+    assert registry.with_suffix(".answered").exists(), "the call was cut off"
+    assert took <= 2.0 + 0.3, "the drain, the lease and a look; and the time to read two logs"
+    assert one.lines("reconciling failed unexpectedly") == []
+    until("the other goes on", lambda: ready(control_plane, namespace, "w"))
+
+
 def test_killed_again_and_again_at_any_moment_it_still_gets_there_and_does_nothing_twice(
     control_plane: ControlPlane, namespace: str, start_operator: Start, widgets: Resource, tmp_path: Path
 ) -> None:
@@ -180,10 +201,13 @@ def test_killed_again_and_again_at_any_moment_it_still_gets_there_and_does_nothi
 def test_the_charts_rights_are_enough_and_none_is_missed(
     control_plane: ControlPlane, namespace: str, start_operator: Start
 ) -> None:
-    """In one named namespace, where the operator has no rights anywhere else: the narrowest way to install it."""
-    account = install_rights(control_plane, namespace)
+    """In two named namespaces, where the operator has no rights anywhere else: the narrowest way to install it."""
+    other = f"{namespace}-other"
+    control_plane.api.call("POST", "/api/v1/namespaces", {"metadata": {"name": other}})
+    account = install_rights(control_plane, namespace, other)
     for kind in ("Dataset", "TrainingRun", "ModelDeployment"):
         create(control_plane, namespace, smallest(kind))
+        create(control_plane, other, smallest(kind))
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     foreign = {
         "apiVersion": "v1",
@@ -193,13 +217,17 @@ def test_the_charts_rights_are_enough_and_none_is_missed(
     }
     create(control_plane, namespace, foreign)
     create(control_plane, namespace, smallest("Dataset") | {"metadata": {"name": "taken"}})
-    operator = start_operator(kubeconfig=control_plane.service_account_kubeconfig(namespace, account))
+    operator = start_operator(
+        kubeconfig=control_plane.service_account_kubeconfig(namespace, account),
+        PERENNIAL_NAMESPACES=f"{namespace},{other}",
+    )
     operator.said("leading")
-    for kind in ("Dataset", "TrainingRun", "ModelDeployment"):
-        manifest = smallest(kind)
-        path = resource_of(manifest["apiVersion"], kind).path(namespace, manifest["metadata"]["name"])
-        until(f"{kind} has a status", lambda path=path: conditions(control_plane, path))
-    until("the Dataset is checked", lambda: control_plane.api.get(JOB.path(namespace))["items"])
+    for where in (namespace, other):
+        for kind in ("Dataset", "TrainingRun", "ModelDeployment"):
+            manifest = smallest(kind)
+            path = resource_of(manifest["apiVersion"], kind).path(where, manifest["metadata"]["name"])
+            until(f"{kind} has a status in {where}", lambda path=path: conditions(control_plane, path))
+        until("the Dataset is checked", lambda where=where: control_plane.api.get(JOB.path(where))["items"])
     (event,) = until("a Dataset has an Event", lambda: events(control_plane, namespace, "taken"))
     assert event["reason"] == "NameTaken"
     assert operator.stop() == 0
@@ -209,12 +237,15 @@ def test_the_charts_rights_are_enough_and_none_is_missed(
     assert len(ours) > 20
     assert [event["requestURI"] for event in ours if event["responseStatus"]["code"] == 403] == []
     assert not [event for event in ours if event.get("objectRef", {}).get("resource") == "secrets"]
+    asked = [event["objectRef"] for event in ours if "objectRef" in event]
+    assert {about.get("namespace", "") for about in asked} == {namespace, other}, "something was asked cluster-wide"
+    control_plane.api.call("DELETE", f"/api/v1/namespaces/{other}")
 
 
-def install_rights(control_plane: ControlPlane, namespace: str) -> str:
-    """Install the chart's account, roles and bindings for one namespace; return the account's name."""
+def install_rights(control_plane: ControlPlane, namespace: str, other: str) -> str:
+    """Install the chart's account, roles and bindings for two namespaces; return the account's name."""
     chart = Path(__file__).parents[2] / "charts" / "perennial"
-    values = ["-f", str(chart / "ci" / "images.yaml"), "--set", f"watchNamespaces={{{namespace}}}"]
+    values = ["-f", str(chart / "ci" / "images.yaml"), "--set", f"watchNamespaces={{{namespace},{other}}}"]
     rendered = subprocess.run(
         [tools.helm(), "template", "perennial", str(chart), "-n", namespace, *values],
         capture_output=True,
@@ -223,18 +254,21 @@ def install_rights(control_plane: ControlPlane, namespace: str) -> str:
     ).stdout
     group = "/apis/rbac.authorization.k8s.io/v1"
     places = {
-        "ServiceAccount": f"/api/v1/namespaces/{namespace}/serviceaccounts",
-        "Role": f"{group}/namespaces/{namespace}/roles",
-        "RoleBinding": f"{group}/namespaces/{namespace}/rolebindings",
-        "ClusterRole": f"{group}/clusterroles",
+        "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
+        "Role": f"{group}/namespaces/{{}}/roles",
+        "RoleBinding": f"{group}/namespaces/{{}}/rolebindings",
     }
+    rights = [each for each in yaml.safe_load_all(rendered) if each and each["apiVersion"].startswith("rbac")]
+    operators = [each for each in rights if "aggregate" not in json.dumps(each["metadata"].get("labels", {}))]
+    assert {each["kind"] for each in operators} == {"Role", "RoleBinding"}, "more than Roles"
     manifests = [each for each in yaml.safe_load_all(rendered) if each and each["kind"] in places]
     for manifest in manifests:
         if "helm.sh/hook" not in manifest["metadata"].get("annotations", {}):
-            control_plane.api.call("POST", places[manifest["kind"]], manifest)
-    bindings = [each for each in manifests if each["kind"] == "RoleBinding"]
-    (account,) = {subject["name"] for each in bindings for subject in each["subjects"]}
-    assert all(each["metadata"]["namespace"] == namespace for each in bindings)
+            where = places[manifest["kind"]].format(manifest["metadata"]["namespace"])
+            control_plane.api.call("POST", where, manifest)
+    (account,) = {
+        subject["name"] for each in manifests if each["kind"] == "RoleBinding" for subject in each["subjects"]
+    }
     return str(account)
 
 

@@ -150,11 +150,12 @@ class Registry:
 
 
 class FileRegistry(Registry):
-    """The same in a file, for operators that are killed."""
+    """The same in a file, for operators that are killed. Each answer takes some seconds; then the uid is `answered`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seconds: float = 0.0) -> None:
         super().__init__()
         self._path = path
+        self._seconds = seconds
         lines = path.read_text().splitlines() if path.exists() else []
         self.made = list(lines)
         self.runs = {uid: f"run-{number}" for number, uid in enumerate(lines, 1)}
@@ -164,6 +165,9 @@ class FileRegistry(Registry):
         outcome = await super().ensure(key, call)
         with self._path.open("a") as file:
             file.writelines(f"{uid}\n" for uid in self.made[known:])
+        if self._seconds:
+            await asyncio.sleep(self._seconds)
+            self._path.with_suffix(".answered").touch()
         return outcome
 
 
@@ -195,7 +199,7 @@ async def _main() -> None:
     logs.configure(settings.log_level, settings.log_format)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    registry = FileRegistry(Path(os.environ["WIDGETS_REGISTRY"]))
+    registry = FileRegistry(Path(os.environ["WIDGETS_REGISTRY"]), float(os.environ.get("WIDGETS_SECONDS", "0")))
     identity = f"widgets-{uuid.uuid4().hex[:8]}"
     await operator(
         await connect(), operator_settings(settings, identity), registry, Store(), on_lost=lambda: os._exit(1)

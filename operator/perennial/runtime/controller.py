@@ -118,7 +118,11 @@ class Controller(Generic[O]):
         self._metrics.workers(self.kind, workers)
         self._workers = {asyncio.create_task(self._work(), name=f"{self.kind} worker {n}") for n in range(workers)}
         try:
-            await asyncio.gather(*self._workers)
+            # Not `gather`, which ends with the first idle worker that a drain cancels, and the busy ones with it.
+            ended, _ = await asyncio.wait(self._workers, return_when=asyncio.FIRST_EXCEPTION)
+            for task in ended:
+                if not task.cancelled():
+                    task.result()
         finally:
             for task in self._workers:
                 task.cancel()
@@ -152,7 +156,10 @@ class Controller(Generic[O]):
 
     async def reconcile(self, key: Key) -> None:
         """Reconcile one key and put it back into the queue as its outcome asks for. Raises `LeadershipLost` alone."""
+        known = self._store.get(*key)
         fields = {"kind": key.kind, "namespace": key.namespace, "name": key.name, "reconcile_id": uuid.uuid4().hex[:12]}
+        if known is not None:
+            fields["generation"] = known["metadata"]["generation"]
         started = self._clock.monotonic()
         with bound(**fields):
             result = await self._outcome(key)

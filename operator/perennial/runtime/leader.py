@@ -33,7 +33,7 @@ _TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 class LeaseSettings:
     """Whose lease, and how patient. duration > renew deadline > 2 · retry period must hold.
 
-    A crash is noticed after `duration_seconds` (+ one retry period); the API server may be away for
+    A crash is noticed after `duration_seconds` (+ half a retry period); the API server may be away for
     `renew_deadline_seconds` before a healthy leader gives up.
     """
 
@@ -91,7 +91,8 @@ class Leader:
     async def acquire(self) -> None:
         """Try until this process leads."""
         while not await self._try():
-            await self._pause(at_most=self._until_free())
+            # Twice as often as a leader renews: a look is a read, and a lease that was given back should not lie idle.
+            await self._pause(self._settings.retry_period_seconds / 2, at_most=self._until_free())
         log.info("leading", extra={"identity": self._settings.identity})
         self._on_change(True)
 
@@ -103,7 +104,8 @@ class Leader:
         """
         try:
             while not self._resigned:
-                await self._pause(at_most=self._left() + 0.01)  # the deadline is over then, not almost
+                # The deadline is over then, not almost.
+                await self._pause(self._settings.retry_period_seconds, at_most=self._left() + 0.01)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._left()):
                         await self._try()
@@ -211,8 +213,8 @@ class Leader:
         self._renewed = None
         self._on_change(False)
 
-    async def _pause(self, *, at_most: float = math.inf) -> None:
-        await asyncio.sleep(min(self._settings.retry_period_seconds * (0.5 + self._jitter() / 2), at_most))
+    async def _pause(self, seconds: float, *, at_most: float) -> None:
+        await asyncio.sleep(min(seconds * (0.5 + self._jitter() / 2), at_most))
 
     def _now(self) -> str:
         return self._clock.now().strftime(_TIME)

@@ -361,18 +361,34 @@ def test_lost_leadership_ends_the_controller_at_once() -> None:
     run(story())
 
 
-def test_draining_lets_the_work_at_hand_end_and_takes_no_more() -> None:
+@pytest.mark.parametrize("workers", [1, 4])
+def test_draining_lets_the_work_at_hand_end_and_takes_no_more(workers: int) -> None:
     async def story() -> None:
         world = World(lambda *_: Plan(status={"rows": 1}), seconds=3)
         world.queue.add(KEY)
-        working = asyncio.create_task(world.controller.run(1))
+        working = asyncio.create_task(world.controller.run(workers))
         await asyncio.sleep(1)
-        world.queue.add(Key("Dataset", "ns", "next"))
+        if workers == 1:
+            world.queue.add(Key("Dataset", "ns", "next"))
         await world.controller.drain(10)
         assert world.loop.time() == 1003
         assert world.api.objects[KEY]["status"] == {"rows": 1}
         await asyncio.gather(working, return_exceptions=True)
         assert world.forgotten == [], "another key was taken"
+
+    run(story())
+
+
+def test_draining_cuts_off_what_takes_longer() -> None:
+    async def story() -> None:
+        world = World(lambda *_: Plan(status={"rows": 1}), seconds=20)
+        world.queue.add(KEY)
+        working = asyncio.create_task(world.controller.run(4))
+        await asyncio.sleep(1)
+        await world.controller.drain(1)
+        assert world.loop.time() == 1002
+        assert "status" not in world.api.objects[KEY]
+        await asyncio.gather(working, return_exceptions=True)
 
     run(story())
 
@@ -401,3 +417,4 @@ def test_every_line_of_a_reconciliation_carries_its_id(caplog: pytest.LogCapture
         logging.getLogger("perennial").removeHandler(handler)
     assert {(line["kind"], line["namespace"], line["name"]) for line in lines} == {KEY}
     assert len({line["reconcile_id"] for line in lines}) == len(lines) == 2
+    assert {line["generation"] for line in lines} == {1}
