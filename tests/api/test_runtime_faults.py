@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from faulty_api import Answer, Cut, Fault, FaultyApi, Late, Line, Request, error_line
@@ -303,6 +304,45 @@ async def test_a_watch_that_lives_and_says_nothing_is_found_out_and_begun_anew(
                 break
         assert swallowed
         assert len(again) > len(watches), "the dead watch was left as it was"
+
+
+async def test_a_watch_that_hangs_is_made_up_for_in_time_and_fails_liveness_until_it_is_back(
+    cluster: Cluster, line: FaultyApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All in a twelfth of the time: watches that last 4 s, are dead after 6 and stay so after 15."""
+    monkeypatch.setattr("perennial.runtime.source.WATCH_SECONDS", 4)
+    monkeypatch.setattr("perennial.runtime.watches.SILENT_SECONDS", 6.0)
+    monkeypatch.setattr("perennial.runtime.watches._STAYS_DEAD_SECONDS", 15.0)
+
+    def watching(request: Request) -> bool:
+        return request.watch and request.path.endswith(f"/{WIDGET.plural}")
+
+    def hang(request: Request) -> Fault:
+        return Late(3600) if watching(request) else None
+
+    async with running(line.connection(), settings(cluster)) as one, aiohttp.ClientSession() as session:
+
+        async def health() -> str:
+            async with session.get(f"http://127.0.0.1:{one.operator.ports['health']}/healthz") as response:
+                return await response.text()
+
+        await asyncio.wait_for(one.operator.leading.wait(), 20)
+        assert await health() == "ok\n"
+        line.fault = hang
+        hung = len([request for request in line.asked if watching(request)])
+        await eventually("a watch hangs", lambda: len([each for each in line.asked if watching(each)]) > hung)
+        cluster.create("w", parts=1)
+        await eventually("a list brings what the watch does not", cluster.ready("w", 1), seconds=6 + 4)
+        async with asyncio.timeout(30):
+            while (said := await health()) == "ok\n":
+                await asyncio.sleep(0.1)
+        assert "though the API answers" in said
+        line.fault = lambda _: None
+        async with asyncio.timeout(60):
+            while await health() != "ok\n":
+                await asyncio.sleep(0.1)
+        cluster.create("after", parts=1)
+        await eventually("the watch is back", cluster.ready("after", 1), seconds=5)
 
 
 async def test_events_in_any_order_and_twice_are_taken_as_they_are(cluster: Cluster, line: FaultyApi) -> None:

@@ -124,7 +124,8 @@ class Resync:
             }
             log.warning("a watch is silent", extra=extra)
             await self._round(silent, self._take)
-            self._on_dead_watch()
+            if any(map(self._watches.answered, silent)):  # else the API server is away, and kopf asks for it already
+                self._on_dead_watch()
         await self._round(self._watches.unechoed(), self._compare)
 
     async def _round(self, scopes: Iterable[Scope], act: Callable[[Scope], Awaitable[None]]) -> None:

@@ -181,6 +181,7 @@ class KopfSource:
         settings.scanning.disabled = True  # else it would ask to list CRDs and namespaces
         settings.networking.connect_timeout = self._connect_timeout
         settings.networking.request_timeout = self._request_timeout
+        settings.networking.error_backoffs = (1, 1, 2, 3, *[5] * 20)  # by default up to 21 s after an outage's end
         settings.watching.server_timeout = WATCH_SECONDS
         settings.queueing.error_delays = (1, 2, 5, 10)
         settings.persistence.diffbase_storage = _NoDiffBase()

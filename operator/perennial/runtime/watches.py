@@ -112,13 +112,18 @@ class Watches:
         late = [key for key, (_, since) in self._unechoed.items() if now - since > _ECHO_SECONDS]
         return sorted({self._scope(key) for key in late})
 
+    def answered(self, scope: Scope) -> bool:
+        """Say whether a list worked while the watch was silent already: the API server is there, the watch is not."""
+        signs = self._signs[scope]
+        return signs.compared - signs.heard > SILENT_SECONDS
+
     def dead(self) -> Scope | None:
-        """Return a watch that stays dead, though the API server answers: it was compared with a list meanwhile."""
+        """Return a watch that stays dead, though the API server answers."""
         return next(
             (
                 scope
-                for scope, signs in self._signs.items()
-                if self.silent_seconds(scope) > _STAYS_DEAD_SECONDS and signs.compared - signs.heard > SILENT_SECONDS
+                for scope in self._signs
+                if self.silent_seconds(scope) > _STAYS_DEAD_SECONDS and self.answered(scope)
             ),
             None,
         )

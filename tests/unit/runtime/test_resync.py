@@ -253,6 +253,7 @@ def test_an_outage_of_the_api_is_not_ours() -> None:
                 await asyncio.sleep(10)
                 assert world.resync.silent_seconds() < 30
                 assert world.watches.dead() is None
+            assert world.restarts == [], "there is nothing to begin anew with"
             world.client.error, world.client.there = None, {"Pod": [pod("p", 150)]}
             await asyncio.sleep(20)
             assert world.store.get("Pod", "ns", "p") is not None
