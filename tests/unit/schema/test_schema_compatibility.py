@@ -222,12 +222,10 @@ def test_breaks_and_idle_arguments_are_told(tmp_path: Path) -> None:
     other["spec"]["names"]["kind"] = "Colour"
     for name, made in (("one", was), ("two", other)):
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(made))
-    said = broken(tmp_path)
-    assert "the kind Colour is gone" in said
-    assert "breaks users of the last release: Dataset spec.colour: is gone" in said
-    assert all(
-        each.startswith(("the kind", "breaks users", "perennial.schema.argued argues for what")) for each in said
-    )
+    assert broken(tmp_path) == [
+        "the kind Colour is gone",
+        "breaks users of the last release: Dataset spec.colour: is gone",
+    ]
 
 
 def test_nothing_to_compare_with_is_told(tmp_path: Path) -> None:
