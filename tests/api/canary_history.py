@@ -8,8 +8,11 @@ from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 import aiohttp
+from kstatus import Status, kstatus
 
 from perennial.api.model_deployment import ModelDeploymentStatus
+
+CONDITIONS = {"Ready", "Available", "Progressing", "SLOsMet", "Reconciling", "Stalled"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,8 @@ class Change:
     version: int
     generation: int
     status: ModelDeploymentStatus
+    seen_as: Status
+    """What kstatus makes of it."""
 
 
 class Stage(NamedTuple):
@@ -53,7 +58,12 @@ class History:
         metadata = event["object"]["metadata"]
         status = ModelDeploymentStatus.model_validate(event["object"].get("status", {}))
         self.changes.append(
-            Change(version=int(metadata["resourceVersion"]), generation=metadata["generation"], status=status)
+            Change(
+                version=int(metadata["resourceVersion"]),
+                generation=metadata["generation"],
+                status=status,
+                seen_as=kstatus(event["object"])[0],
+            )
         )
         self.on_change(status)
 
@@ -76,6 +86,7 @@ class History:
         versions = [change.version for change in self.changes]
         assert versions == sorted(set(versions)), "the watch went back"
         self._check_trials()
+        self._check_waiting()
         for before, after in pairwise(change.status for change in self.changes):
             assert after.canaries - before.canaries in {0, 1}
             ended = after.history[: len(after.history) - len(before.history)]
@@ -94,6 +105,17 @@ class History:
             of_trial = [stage for stage in stages if stage.canary == trial]
             assert [stage.step for stage in of_trial] == list(range(len(of_trial))), of_trial
             assert [stage.since for stage in of_trial] == sorted(stage.since for stage in of_trial), of_trial
+
+    def _check_waiting(self) -> None:
+        """Flux and its like go on where kstatus says Current: only where a version answers and none is on trial."""
+        done = [change for change in self.changes if change.seen_as is Status.CURRENT]
+        assert done, "nobody who waits would ever have gone on"
+        for change in done:
+            assert change.status.observed_generation == change.generation
+            assert change.status.stable is not None
+            assert (change.status.stable.since is None, change.status.canary) == (False, None), change
+        first = next(change for change in self.changes if change.status.observed_generation != -1)
+        assert {item.type for item in first.status.conditions} == CONDITIONS
 
 
 def _check_evidence(before: ModelDeploymentStatus, after: ModelDeploymentStatus) -> None:

@@ -253,9 +253,9 @@ class Expectations(Part):
 class DatasetStatus(Part):
     """What was found."""
 
-    observed_generation: Annotated[int | None, Field(ge=0, description="The generation that the status describes.")] = (
-        None
-    )
+    observed_generation: Annotated[
+        int, Field(ge=-1, description="The generation that the status describes; -1: nobody has looked at it yet.")
+    ] = -1
     checks: Annotated[int, Field(ge=0, description="Checks whose result is recorded.")] = 0
     checked_generation: Annotated[int | None, Field(ge=0, description="The generation that was checked last.")] = None
     last_checked_time: Annotated[Time | None, Field(description="When the source was looked at last.")] = None

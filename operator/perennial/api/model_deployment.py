@@ -445,9 +445,9 @@ class RetrainingStatus(Part):
 class ModelDeploymentStatus(Part):
     """What answers, what is on trial, and whether the promises are kept."""
 
-    observed_generation: Annotated[int | None, Field(ge=0, description="The generation that the status describes.")] = (
-        None
-    )
+    observed_generation: Annotated[
+        int, Field(ge=-1, description="The generation that the status describes; -1: nobody has looked at it yet.")
+    ] = -1
     stable: Annotated[Stable | None, Field(description="The version that answers.")] = None
     canary: Annotated[Canary | None, Field(description="The version on trial.")] = None
     previous: Annotated[Previous | None, Field(description="The version that lost, kept warm for a while.")] = None

@@ -289,9 +289,9 @@ class Failure(Part):
 class TrainingRunStatus(Part):
     """What happened. `terminalState`, once set, is never changed."""
 
-    observed_generation: Annotated[int | None, Field(ge=0, description="The generation that the status describes.")] = (
-        None
-    )
+    observed_generation: Annotated[
+        int, Field(ge=-1, description="The generation that the status describes; -1: nobody has looked at it yet.")
+    ] = -1
     dataset: Annotated[PinnedDataset | None, Field(description="The data that the run is pinned to.")] = None
     mlflow: Annotated[MLflowRun | None, Field(description="The run in MLflow.")] = None
     training: Annotated[JobState | None, Field(description="The training Job.")] = None

@@ -137,7 +137,8 @@ def definition(kind: Kind) -> dict[str, Any]:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": spec,
-            "status": structural(kind.status),
+            # What kstatus takes for done has been looked at: without this, an object would be as soon as it is created.
+            "status": {**structural(kind.status), "default": {"observedGeneration": -1}},
         },
         "x-kubernetes-validations": _name_rules(kind),
     }

@@ -15,6 +15,7 @@ from given import NAMESPACE, NOW, World, carried_out, child_of, conditions, give
 from given_deployment import NAME, deployment, slo_verdict
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from kstatus import Status, kstatus
 from openapi import violations
 from trial_laws import ends_by_harm, grows_by_proof, keeps_slots
 
@@ -59,6 +60,7 @@ class Journey:
         seen = replace(self.world, state=self.said())
         plan = planned(seen, "ModelDeployment", NAME, self.now)
         self.judge(seen, plan)
+        self.must_not_pass_for_done(plan)
         for apply in plan.applies:
             self.must_not_replace(apply)
         self.world = carried_out(self.world, replace(plan, deletes=()))
@@ -119,6 +121,18 @@ class Journey:
             return
         same = version_of(live) == version_of(apply.manifest)
         assert same or self.weights[name[-1]] == 0, f"{name} is replaced while it gets requests"
+
+    def must_not_pass_for_done(self, plan: Plan) -> None:
+        """To kstatus, unless what is wanted answers and nothing is on trial."""
+        subject = recorded(self.world, "ModelDeployment", NAME, plan).subject_of("ModelDeployment", NAME)
+        if kstatus(subject)[0] is Status.CURRENT:
+            status = subject["status"]
+            assert (status["stable"]["modelVersion"], "canary" in status) == (
+                subject["spec"]["model"]["version"],
+                False,
+            )
+            assert "since" in status["stable"]
+            assert not subject["spec"].get("suspend", False)
 
     def must_not_empty(self, delete: Delete) -> None:
         if delete.name in slots():
@@ -234,6 +248,9 @@ class Journey:
         assert status.champion == status.stable.model_version
         plan = planned(replace(self.world, state=self.said()), "ModelDeployment", NAME, self.now)
         assert conditions(plan)["Ready"] == "True Serving"
+        subject = recorded(self.world, "ModelDeployment", NAME, plan).subject_of("ModelDeployment", NAME)
+        stuck = spec["model"]["version"] in rejected
+        assert kstatus(subject)[0] is (Status.FAILED if stuck else Status.CURRENT)
         assert self.weights == {slot: 1000 if slot == status.stable.slot else 0 for slot in SLOTS}
         assert {name[-1] for name in deployments(self.world) if name in slots()} == {status.stable.slot}
 

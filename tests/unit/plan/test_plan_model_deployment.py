@@ -485,7 +485,7 @@ def not_yet(reason: str) -> dict[str, str]:
             {"Ready": "True CollectorNotReady", "Available": "True CollectorNotReady"}
             | NO_CANARY
             | UNJUDGED
-            | SETTLED
+            | {"Reconciling": "True Starting"}
             | FREE,
             id="no collector: it answers, unjudged",
         ),

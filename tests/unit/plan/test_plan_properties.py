@@ -11,6 +11,7 @@ from given import NAMESPACE, NOW, STATUS, World, identity, planned, recorded
 from given_deployment import NAME
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kstatus import Status, kstatus
 from openapi import violations
 from restricted import refusals
 from worlds import SUBJECTS, dataset_worlds, deployment_worlds, run_worlds
@@ -20,6 +21,8 @@ from perennial.plan import model_deployment as model_deployment_kind
 from perennial.plan import training_run as training_run_kind
 from perennial.plan.actions import EnsureRun, Manifest, Plan, RegisterVersion
 from perennial.plan.jobs import ENDED, job_outcome
+from perennial.plan.model_deployment.rollout import rollout
+from perennial.plan.model_deployment.wanted import Wanted, wanted
 from perennial.schema.crd import KINDS
 from perennial.schema.structural import structural
 
@@ -146,6 +149,36 @@ def holds_while_suspended(kind: str, world: World, plan: Plan) -> None:
     assert not stories & {"CanaryStarted", "CanaryStep", "Promoted", "RetrainingStarted", "Succeeded"}
 
 
+def is_never_current_too_early(kind: str, world: World, plan: Plan) -> None:
+    """Flux and its like go on when kstatus says Current: it does so only of what is as its spec wants it."""
+    subject = recorded(world, kind, SUBJECTS[kind], plan).subject_of(kind, SUBJECTS[kind])
+    if plan.status is None or kstatus(subject)[0] is not Status.CURRENT:
+        return
+    status = plan.status
+    match kind:
+        case "Dataset":
+            known = {item["type"]: item["status"] for item in status["conditions"]}
+            assert status["checkedGeneration"] == subject["metadata"]["generation"]
+            assert ("version" in status, known["Fetched"], known["Valid"]) == (True, "True", "True")
+        case "TrainingRun":
+            assert status["terminalState"] == "Succeeded"
+        case _:
+            wanted_by(world, status)
+    assert not suspended(world, kind) or "terminalState" in status
+
+
+def wanted_by(world: World, status: Mapping[str, Any]) -> None:
+    """The version that is wanted answers, all of it, and nothing is on trial."""
+    seen = model_deployment_kind.observe(world, world, world, world.settings, NAMESPACE, NAME)
+    assert seen is not None
+    want = wanted(seen)
+    assert isinstance(want, Wanted)
+    assert (status["stable"]["version"], "canary" in status) == (want.version, False)
+    assert "since" in status["stable"]
+    works = (world.get("Deployment", NAMESPACE, f"{NAME}-{each}") for each in (status["stable"]["slot"], "router"))
+    assert all(work is not None and rollout(work, ()).ready for work in works)
+
+
 def suspended(world: World, kind: str) -> bool:
     return bool(world.subject_of(kind, SUBJECTS[kind])["spec"].get("suspend", False))
 
@@ -153,12 +186,14 @@ def suspended(world: World, kind: str) -> bool:
 LAWS: tuple[Callable[[str, World, Plan], None], ...] = (
     *(settles, survives_json, says_the_whole, starts_one_job, owns_its_children, makes_restricted_pods),
     holds_while_suspended,
+    is_never_current_too_early,
 )
 
 
 @pytest.mark.parametrize("kind", ["Dataset", "TrainingRun", "ModelDeployment"])
 def test_the_laws_of_plans(kind: str) -> None:
     stories: Counter[str] = Counter()
+    arrived: Counter[Status] = Counter()
 
     @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
     @given(world=WORLDS[kind])
@@ -168,8 +203,10 @@ def test_the_laws_of_plans(kind: str) -> None:
         stories.update(type(call).__name__ for call in plan.calls)
         for law in LAWS:
             law(kind, world, plan)
+        arrived.update([kstatus(recorded(world, kind, SUBJECTS[kind], plan).subject_of(kind, SUBJECTS[kind]))[0]])
 
     hold()
+    assert min(arrived[status] for status in (Status.CURRENT, Status.IN_PROGRESS, Status.FAILED)) >= 1, arrived
     assert len(stories) >= VARIETY[kind], f"the worlds are not various enough to prove anything: {stories}"
 
 

@@ -138,7 +138,7 @@ def dataset_worlds(draw: st.DrawFn) -> World:
 
 WITH_RUN = {"dataset": PINNED, "startTime": rfc3339(later(-900)), "mlflow": MLFLOW}
 COMPARED = {**WITH_RUN, "training": TRAINED, "gate": {"baseline": {"version": "3"}}}
-ENDED = {"observedGeneration": 1, "conditions": [condition("Succeeded", "Unknown", "Said")]}
+ENDED = {"observedGeneration": 1, "conditions": [condition("Succeeded", "True", "Succeeded")]}
 RUN_STATUSES: list[Mapping[str, Any]] = [
     {},
     {"dataset": PINNED},
@@ -146,7 +146,7 @@ RUN_STATUSES: list[Mapping[str, Any]] = [
     {**WITH_RUN, "training": TRAINED},
     COMPARED,
     {**COMPARED, "gate": {"verdict": "Pass"}, "evaluation": EVALUATED, "model": MODEL},
-    {**WITH_RUN, **ENDED, "terminalState": "Failed"},
+    {**WITH_RUN, **ENDED, "conditions": [condition("Stalled", "True", "AppFailure")], "terminalState": "Failed"},
     {**WITH_RUN, **ENDED, "terminalState": "Succeeded", "modelVersion": "4"},
     {**WITH_RUN, **ENDED, "mlflow": {**MLFLOW, "state": "FINISHED"}, "terminalState": "Succeeded"},
     {**WITH_RUN, "suspendedTime": rfc3339(later(-60)), "activeSeconds": 1200},

@@ -96,7 +96,7 @@ def _record(
             "next_check_time": now + timedelta(seconds=wait) if wait else None,
         }
     )
-    marks = (_ready(status, found.valid), found.fetched, found.valid, *progress(stalled=_suspended(seen)))
+    marks = (_ready(status, found.valid), found.fetched, found.valid, *_moving(seen, status, found.fetched))
     return Plan(
         applies=tuple(applies),
         status=_status(seen, now, status, marks),
@@ -225,22 +225,27 @@ def _known(seen: DatasetSeen, type_: str) -> Mark:
 
 def _settled_marks(seen: DatasetSeen) -> tuple[Mark, ...]:
     valid, fetched = _known(seen, "Valid"), _known(seen, "Fetched")
-    return (_ready(seen.status, valid), fetched, valid, *progress(stalled=_suspended(seen)))
-
-
-def _suspended(seen: DatasetSeen) -> tuple[str, str] | None:
-    return ("Suspended", "spec.suspend is true: set it to false to check again.") if seen.spec.suspend else None
+    return (_ready(seen.status, valid), fetched, valid, *_moving(seen, seen.status, fetched))
 
 
 def _checking_marks(seen: DatasetSeen, outcome: JobOutcome) -> tuple[Mark, ...]:
     """While a check is under way, what is known stays known; only a check that can't start is news."""
     valid, fetched = _known(seen, "Valid"), _known(seen, "Fetched")
-    if outcome.phase is JobPhase.WAITING and outcome.reason != "PodPending":
+    stuck = outcome.phase is JobPhase.WAITING and outcome.reason != "PodPending"
+    if stuck:
         fetched = mark("Fetched", False, outcome.reason, outcome.message)
-    first = seen.status.checked_generation != seen.generation
-    checking = ("Checking", "The source is being looked at.") if first else None
-    stalled = None if checking else _suspended(seen)
-    return (_ready(seen.status, valid), fetched, valid, *progress(reconciling=checking, stalled=stalled))
+    return (_ready(seen.status, valid), fetched, valid, *_moving(seen, seen.status, fetched, stuck=stuck))
+
+
+def _moving(seen: DatasetSeen, status: DatasetStatus, fetched: Mark, *, stuck: bool = False) -> tuple[Mark, Mark]:
+    """Each spec is looked at once before it counts as done; a source that can't be read is tried again."""
+    if seen.spec.suspend:
+        return progress(stalled=("Suspended", "spec.suspend is true: set it to false to check again."))
+    if status.checked_generation != seen.generation and not stuck:
+        return progress(reconciling=("Checking", "The source is being looked at."))
+    if fetched.status == "False":
+        return progress(reconciling=(fetched.reason, fetched.message))
+    return progress()
 
 
 def _status(seen: DatasetSeen, now: datetime, status: DatasetStatus, marks: Sequence[Mark]) -> dict[str, Any]:

@@ -138,7 +138,10 @@ def _moving(  # noqa: PLR0911 - a table of cases, the first that applies
         )
     if want.version != status.stable.version:
         return progress(reconciling=("Starting", f"Model version {want.model_version} is about to be put on trial."))
-    pods: Rollout = rollout(seen.slots.get(status.stable.slot), seen.pods, version=status.stable.version)
-    if not pods.ready:
-        return progress(reconciling=(pods.reason, pods.message))
-    return progress()
+    parts: tuple[Rollout, ...] = (
+        rollout(seen.slots.get(status.stable.slot), seen.pods, version=status.stable.version),
+        rollout(seen.router, seen.pods),
+        rollout(seen.collector_pods, seen.pods),
+    )
+    behind = next((part for part in parts if not part.ready), None)
+    return progress(reconciling=(behind.reason, behind.message)) if behind else progress()
