@@ -59,12 +59,14 @@ class Cluster:
         return self._api.get(f"{self._own}/{plural}/{name}")
 
     def change(self, plural: str, name: str, **spec: Any) -> None:
-        known = self.get(plural, name)
-        self._api.call("PUT", f"{self._own}/{plural}/{name}", {**known, "spec": {**known["spec"], **spec}})
+        self._patch(f"{plural}/{name}", {"spec": spec})
 
     def say(self, plural: str, name: str, **status: Any) -> None:
-        known = self.get(plural, name)
-        self._api.call("PUT", f"{self._own}/{plural}/{name}/status", {**known, "status": {**known["status"], **status}})
+        self._patch(f"{plural}/{name}/status", {"status": status})
+
+    def _patch(self, path: str, change: Mapping[str, Any]) -> None:
+        status, text = self._api._request("PATCH", f"{self._own}/{path}", change, "application/merge-patch+json")
+        assert status == 200, text
 
     def end_pod(self, of: str, said: object = None, *, exit_code: int = 0) -> None:
         """Wait for the pod of a Job whose name begins with `of`, and end it."""

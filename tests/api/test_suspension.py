@@ -1,5 +1,6 @@
 """A TrainingRun is suspended and goes on: the operator and Kubernetes' own Job controller, each as they are."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -48,9 +49,13 @@ def test_a_running_job_is_suspended_and_goes_on(
     def said(type_: str, wanted: str) -> Callable[[], bool]:
         return lambda: reason(type_) == wanted and run()["status"]["observedGeneration"] == generation
 
+    def patch(path: str, change: dict[str, Any]) -> int:
+        status, text = api._request("PATCH", f"{runs}/{path}", change, "application/merge-patch+json")
+        assert status == 200, text
+        return int(json.loads(text)["metadata"]["generation"])
+
     def suspend(value: bool) -> int:
-        changed = api.call("PUT", f"{runs}/flights-1", {**run(), "spec": {**run()["spec"], "suspend": value}})
-        return int(changed["metadata"]["generation"])
+        return patch("flights-1", {"spec": {"suspend": value}})
 
     created = api.call("POST", runs, RUN)
     api.call("PUT", f"{runs}/flights-1/status", {**created, "status": PINNED})
@@ -65,8 +70,7 @@ def test_a_running_job_is_suspended_and_goes_on(
     assert "startTime" not in job()["status"]
 
     # As if it had run for long: the operator's own clock is in status alone.
-    known = run()
-    api.call("PUT", f"{runs}/flights-1/status", {**known, "status": {**known["status"], "activeSeconds": 2000}})
+    patch("flights-1/status", {"status": {"activeSeconds": 2000}})
     generation = suspend(False)
     until("the Job has a pod again", lambda: not job()["spec"]["suspend"] and pods())
     until("the run says so", said("Reconciling", "Training"))

@@ -100,7 +100,7 @@ class Applier:
             for apply in plan.applies:
                 await self._apply(apply, observed["metadata"]["generation"])
         except (Terminal, Blocked) as error:
-            await self.stall(key, resource, error)
+            await self.stall(key, resource, error, plan)
             raise
         for call in plan.calls:
             await self._call(key, call)
@@ -187,29 +187,37 @@ class Applier:
             log.warning("the API server changed a status: the CRD does not know it as written", extra={"fields": lost})
         return True
 
-    async def stall(self, key: Key, resource: Resource, error: Terminal | Blocked) -> None:
+    async def stall(
+        self, key: Key, resource: Resource, error: Terminal | Blocked, plan: Plan | None = None
+    ) -> None:
         """Say in the object's conditions that somebody must act: the planner's status cannot be written now.
 
-        The planner's next status that is written, whole, takes the condition away again.
+        What was said before stays; where nothing was, the plan's conditions are said, so that the first status has all.
+        The planner's next status that is written, whole, takes it away again.
         """
         observed = self._store.get(*key)
         if observed is None or error.reason == "NamespaceTerminating":
             return
+        generation = observed["metadata"]["generation"]
         status: Mapping[str, Any] = observed.get("status") or {}
-        conditions = status.get("conditions") or []
-        old: Mapping[str, Any] = next((each for each in conditions if each["type"] == "Stalled"), {})
-        new = {
-            "type": "Stalled",
-            "status": "True",
-            "reason": error.reason,
-            "message": error.message[:32768],
-            "observedGeneration": observed["metadata"]["generation"],
-            "lastTransitionTime": old.get("lastTransitionTime") if old.get("status") == "True" else None,
-        }
-        if new["lastTransitionTime"] is None:
-            new["lastTransitionTime"] = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-        others = [each for each in conditions if each["type"] != "Stalled"]
-        if await self._write_status(key, resource, {**status, "conditions": [*others, new]}, observed):
+        planned = plan.status if plan is not None and plan.status is not None else {}
+        conditions = {each["type"]: each for each in status.get("conditions") or planned.get("conditions") or ()}
+        now = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        # kstatus looks at both, and an object that waits for somebody is not on its way.
+        for type_, truth in (("Reconciling", "False"), ("Stalled", "True")):
+            old = conditions.get(type_)
+            if old is not None or truth == "True":
+                same = old is not None and old["status"] == truth
+                conditions[type_] = {
+                    "type": type_,
+                    "status": truth,
+                    "reason": error.reason,
+                    "message": error.message[:32768],
+                    "observedGeneration": generation,
+                    "lastTransitionTime": old["lastTransitionTime"] if old is not None and same else now,
+                }
+        stalled = {**status, "observedGeneration": generation, "conditions": list(conditions.values())}
+        if await self._write_status(key, resource, stalled, observed):
             await self._emit(key, (Emit(type="Warning", reason=error.reason, message=error.message),))
 
     async def _emit(self, key: Key, events: tuple[Emit, ...]) -> None:

@@ -253,6 +253,7 @@ def test_a_refused_child_is_told_in_the_conditions_once_and_the_next_status_take
     run(story())
 
 
+<<<<<<< HEAD
 def test_what_was_refused_is_not_sent_again_until_the_intent_or_the_generation_is_another() -> None:
     async def story() -> None:
         world = World()
@@ -284,6 +285,23 @@ def test_a_status_that_was_refused_is_not_sent_again_either() -> None:
         world.error = {}
         await world.carry_out(Plan(status={"rows": 1}))
         assert world.log == ["status flights"]
+=======
+def test_the_first_status_has_all_conditions_also_where_a_child_is_refused() -> None:
+    async def story() -> None:
+        world = World()
+        world.error = {"apply": REFUSED}
+        said = {"observedGeneration": 1, "lastTransitionTime": "2026-03-01T12:00:00Z", "message": "It is."}
+        ready = {**said, "type": "Ready", "status": "False", "reason": "Waiting"}
+        moving = {**said, "type": "Reconciling", "status": "True", "reason": "Starting"}
+        free = {**said, "type": "Stalled", "status": "False", "reason": "Free"}
+        plan = Plan(applies=(Apply(manifest=child()),), status={"rows": 2, "conditions": [ready, moving, free]})
+        with pytest.raises(Terminal):
+            await world.carry_out(plan)
+        seen = world.status()
+        told = {each["type"]: f"{each['status']} {each['reason']}" for each in seen["conditions"]}
+        assert told == {"Ready": "False Waiting", "Reconciling": "False Invalid", "Stalled": "True Invalid"}
+        assert ("rows" in seen, seen["observedGeneration"]) == (False, 1)
+>>>>>>> 2436813 (api: kstatus never says Current too early; docs/reference/api.md is generated from the CRDs)
 
     run(story())
 
