@@ -187,9 +187,7 @@ class Applier:
             log.warning("the API server changed a status: the CRD does not know it as written", extra={"fields": lost})
         return True
 
-    async def stall(
-        self, key: Key, resource: Resource, error: Terminal | Blocked, plan: Plan | None = None
-    ) -> None:
+    async def stall(self, key: Key, resource: Resource, error: Terminal | Blocked, plan: Plan | None = None) -> None:
         """Say in the object's conditions that somebody must act: the planner's status cannot be written now.
 
         What was said before stays; where nothing was, the plan's conditions are said, so that the first status has all.

@@ -253,7 +253,6 @@ def test_a_refused_child_is_told_in_the_conditions_once_and_the_next_status_take
     run(story())
 
 
-<<<<<<< HEAD
 def test_what_was_refused_is_not_sent_again_until_the_intent_or_the_generation_is_another() -> None:
     async def story() -> None:
         world = World()
@@ -285,7 +284,10 @@ def test_a_status_that_was_refused_is_not_sent_again_either() -> None:
         world.error = {}
         await world.carry_out(Plan(status={"rows": 1}))
         assert world.log == ["status flights"]
-=======
+
+    run(story())
+
+
 def test_the_first_status_has_all_conditions_also_where_a_child_is_refused() -> None:
     async def story() -> None:
         world = World()
@@ -301,7 +303,6 @@ def test_the_first_status_has_all_conditions_also_where_a_child_is_refused() -> 
         told = {each["type"]: f"{each['status']} {each['reason']}" for each in seen["conditions"]}
         assert told == {"Ready": "False Waiting", "Reconciling": "False Invalid", "Stalled": "True Invalid"}
         assert ("rows" in seen, seen["observedGeneration"]) == (False, 1)
->>>>>>> 2436813 (api: kstatus never says Current too early; docs/reference/api.md is generated from the CRDs)
 
     run(story())
 

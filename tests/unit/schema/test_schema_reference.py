@@ -80,7 +80,7 @@ def test_every_table_has_as_many_cells_in_each_row() -> None:
         ("| `parameters` | map to string |  | ", "TrainingRun"),
         ("| `canary.steps` | list of object | `[{weight: 10, minSeconds: 0}, {weight: 50", "ModelDeployment"),
         ("| `retraining.template` | [TrainingRun spec](#trainingrun-spec) | required |", "ModelDeployment"),
-        ("| `slos[].role` | `Critical` \\| `Advisory` \\| `DryRun` | `Critical` |", "ModelDeployment"),
+        ("| `slos[].role` | `Critical` \\| `Advisory` \\| `DryRun` |  | Critical decides", "ModelDeployment"),
     ],
 )
 def test_how_a_field_is_told(row: str, kind: str) -> None:
