@@ -10,6 +10,7 @@ when it loses the lease; it gives the lease back when it is asked to stop (SIGTE
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -174,6 +175,17 @@ async def run(settings: Settings) -> None:
             await outside.close()
 
 
+def _collect_garbage_rarely() -> None:
+    """Let the collector of cycles run once in 50,000 new containers instead of 700, and never over what is imported.
+
+    The cache is JSON, which has no cycles and is freed by reference counting. Walking through it again and again took
+    a third of the processor time while a thousand TrainingRuns started.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 10)
+
+
 def _end_at_once() -> None:
     """End the process without another request, whatever is on its way: another process may be leading."""
     logging.shutdown()
@@ -206,6 +218,7 @@ def main(arguments: Sequence[str]) -> int:
     logs.configure(settings.log_level, settings.log_format)
     for name in unknown(os.environ):
         log.warning("this variable is no setting", extra={"variable": name})
+    _collect_garbage_rarely()
     try:
         asyncio.run(run(settings))
     except (Terminal, LeadershipLost, OSError) as error:

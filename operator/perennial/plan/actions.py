@@ -18,6 +18,23 @@ class Apply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    """Makes a child that is not applied again: a Job. One request, which the server refuses where the name is taken."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Changes some fields of a child that was created, by a merge patch.
+
+    `manifest` has those fields, and the uid and resourceVersion that were observed, which are preconditions.
+    """
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delete:
     """Deletes exactly the object that was observed: uid and resourceVersion are preconditions."""
 
@@ -97,7 +114,7 @@ class Plan:
     in status and does not make the call, the one after that makes it again.
     """
 
-    applies: tuple[Apply, ...] = ()
+    applies: tuple[Apply | Create | Change, ...] = ()
     calls: tuple[Call, ...] = ()
     status: Manifest | None = None
     events: tuple[Emit, ...] = ()

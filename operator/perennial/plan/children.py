@@ -181,15 +181,10 @@ def claim(
     }
 
 
-def changed_job(live: Mapping[str, Any], owner: Owner, component: str, **spec: Any) -> dict[str, Any]:
-    """Return a Job as it is but for some fields of its spec: most others can't be changed any more.
-
-    Its uid is a precondition: a Job that is gone is not made anew.
-    """
-    made = child("batch/v1", "Job", live["metadata"]["name"], owner, component)
-    made["metadata"]["uid"] = live["metadata"]["uid"]
-    made["spec"] = {**live["spec"], **spec}
-    return made
+def changed_job(live: Mapping[str, Any], **spec: Any) -> dict[str, Any]:
+    """Return what changes some fields of a Job's spec; most others can't be changed any more."""
+    metadata = {key: live["metadata"][key] for key in ("name", "namespace", "uid", "resourceVersion")}
+    return {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata, "spec": spec}
 
 
 def job(

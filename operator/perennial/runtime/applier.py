@@ -4,13 +4,13 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, assert_never
 
-from perennial.plan.actions import Apply, Call, Delete, Emit, Manifest, Plan
-from perennial.runtime.client import Client
+from perennial.plan.actions import Apply, Call, Change, Create, Delete, Emit, Manifest, Plan
+from perennial.runtime.client import Client, NotFound
 from perennial.runtime.clock import Clock
 from perennial.runtime.drift import APPLIED, differences, intent_hash, stamped
-from perennial.runtime.errors import Blocked, LeadershipLost, PerennialError, Retryable, Terminal
+from perennial.runtime.errors import Blocked, Conflict, LeadershipLost, PerennialError, Retryable, Terminal
 from perennial.runtime.refusals import Refusals
 from perennial.runtime.resources import Key, Resource, resource_of
 from perennial.runtime.results import ERROR_SECONDS, REFUSED_SECONDS, CallResults
@@ -58,8 +58,9 @@ class Applier:
     """Makes the cluster and the services around it what a plan says.
 
     Every answer of the API server to a write goes into the cache at once, so the next plan of the key sees its own
-    writes; only the end of a deleted object is known by the watch alone (see `run`). `on_written` is told what the
-    watch has to report now: a key, and its least resourceVersion.
+    writes; only the end of a deleted object is known by the watch alone (see `run`). `take` puts the answers there, as
+    `Intake.put` does, which brings back the keys that they are news to. `on_written` is told what the watch has to
+    report now: a key, and its least resourceVersion.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Applier:
         events: Events,
         calls: CallHandler,
         clock: Clock,
+        take: Callable[[Resource, Manifest], bool],
         on_written: Callable[[Key, int], None] = lambda _, __: None,
     ) -> None:
         self._client = client
@@ -79,6 +81,7 @@ class Applier:
         self._events = events
         self._calls = calls
         self._clock = clock
+        self._take = take
         self._on_written = on_written
         self._refusals = Refusals()
         # How the server rendered an intent that it normalised: (uid, hash) → paths that differ ever since.
@@ -97,8 +100,8 @@ class Applier:
             Blocked: a child cannot be written for now. In both cases the object's `Stalled` condition says why.
         """
         try:
-            for apply in plan.applies:
-                await self._apply(apply, observed["metadata"]["generation"])
+            for each in plan.applies:
+                await self._bring_about(each, observed["metadata"]["generation"])
         except (Terminal, Blocked) as error:
             await self.stall(key, resource, error, plan)
             raise
@@ -111,24 +114,63 @@ class Applier:
         self._results.settle(key, plan.calls)
         return tuple(each for each in gone if each is not None)
 
-    async def _apply(self, apply: Apply, generation: int) -> None:
-        intent = apply.manifest
-        kind, metadata = intent["kind"], intent["metadata"]
-        live = self._store.get(kind, metadata["namespace"], metadata["name"])
+    async def _bring_about(self, child: Apply | Create | Change, generation: int) -> None:
+        match child:
+            case Apply():
+                await self._apply(child.manifest, generation)
+            case Create():
+                await self._create(child.manifest, generation)
+            case Change():
+                await self._change(child.manifest, generation)
+            case _:
+                assert_never(child)
+
+    async def _create(self, intent: Manifest, generation: int) -> None:
+        resource, metadata = resource_of(intent["apiVersion"], intent["kind"]), intent["metadata"]
+        found = self._store.get(resource.kind, metadata["namespace"], metadata["name"])
+        if found is None:
+            try:
+                with self._refusals.once(key_of(resource.kind, intent), "", intent, generation):
+                    found = await self._client.create(resource, stamped(intent))
+            except NotFound:
+                raise
+            except Conflict:
+                # Made before, by a request whose answer was lost; or somebody else's.
+                found = await self._client.get(resource, metadata["namespace"], metadata["name"])
+                if found is None:
+                    raise
+            _refuse_foreign(intent, found)
+            self._wrote(resource, found)
+        elif "deletionTimestamp" not in found["metadata"]:
+            _refuse_foreign(intent, found)
+
+    async def _change(self, fields: Manifest, generation: int) -> None:
+        resource, metadata = resource_of(fields["apiVersion"], fields["kind"]), fields["metadata"]
+        with self._refusals.once(key_of(resource.kind, fields), "", fields, generation):
+            changed = await self._client.merge(resource, metadata["namespace"], metadata["name"], fields)
+        self._wrote(resource, changed)
+
+    async def _apply(self, intent: Manifest, generation: int) -> None:
+        resource, metadata = resource_of(intent["apiVersion"], intent["kind"]), intent["metadata"]
+        live = self._store.get(resource.kind, metadata["namespace"], metadata["name"])
         if live is None:
-            await self._refuse_foreign(intent)
+            # Server-side apply would silently take over somebody else's object; and the watches only show what carries
+            # the operator's label, so the cache cannot know.
+            found = await self._client.get(resource, metadata["namespace"], metadata["name"])
+            if found is not None:
+                _refuse_foreign(intent, found)
         elif "deletionTimestamp" in live["metadata"]:
             return  # on its way out: applying cannot keep it, and its end brings the key back
         elif not self._drifted(intent, live):
             return
-        with self._refusals.once(key_of(kind, intent), "", intent, generation):
+        with self._refusals.once(key_of(resource.kind, intent), "", intent, generation):
             rendered = await self._client.apply(stamped(intent))
         left = frozenset(differences(intent, rendered))
         if left:
             self._rendered[rendered["metadata"]["uid"], intent_hash(intent)] = left
             if len(self._rendered) > _RENDERED_LIMIT:
                 self._rendered.popitem(last=False)
-        self._wrote(kind, rendered)
+        self._wrote(resource, rendered)
 
     def _drifted(self, intent: Manifest, live: Manifest) -> bool:
         wanted = intent_hash(intent)
@@ -141,25 +183,6 @@ class Applier:
             name = f"{live['kind']} {live['metadata']['name']}"
             log.info("repairing a child that was changed", extra={"child": name, "field": first})
         return first is not None
-
-    async def _refuse_foreign(self, intent: Manifest) -> None:
-        """Look before the first apply: server-side apply would silently take over somebody else's object.
-
-        The watches only show what carries the operator's label, so the cache cannot know.
-
-        Raises:
-            Blocked: the name is taken by an object that this owner does not control.
-        """
-        metadata = intent["metadata"]
-        resource = resource_of(intent["apiVersion"], intent["kind"])
-        found = await self._client.get(resource, metadata["namespace"], metadata["name"])
-        if found is None:
-            return
-        mine, its = controller_of(intent), controller_of(found)
-        if mine is None or its is None or mine["uid"] != its["uid"]:
-            what = f"{intent['kind']} {metadata['name']}"
-            owner = f"{mine['kind']} {mine['name']}" if mine is not None else "Perennial"
-            raise Blocked("NameTaken", f"{what} exists and does not belong to {owner}; delete it or rename {owner}")
 
     async def _call(self, key: Key, call: Call) -> None:
         try:
@@ -181,7 +204,7 @@ class Applier:
             return False
         with self._refusals.once(key, "status", status, observed["metadata"]["generation"]):
             written = await self._client.write_status(resource, observed, status)
-        self._wrote(key.kind, written)
+        self._wrote(resource, written)
         if written.get("status") != status:
             lost = ", ".join(differences(status, written.get("status"))) or "a default was added"
             log.warning("the API server changed a status: the CRD does not know it as written", extra={"fields": lost})
@@ -228,12 +251,25 @@ class Applier:
         left = await self._client.delete(delete)
         gone = Gone(Key(delete.kind, delete.namespace, delete.name), delete.uid)
         if left is not None:
-            self._wrote(delete.kind, left)
+            self._wrote(resource_of(delete.api_version, delete.kind), left)
         elif self._store.get(*gone.key) is not None:
             self._on_written(gone.key, int(delete.resource_version) + 1)
         return None if gone.seen(self._store.get(*gone.key)) else gone
 
-    def _wrote(self, kind: str, manifest: Manifest) -> None:
+    def _wrote(self, resource: Resource, manifest: Manifest) -> None:
         """Put the answer to a write into the cache, unless the watch was faster."""
-        if self._store.put(kind, manifest):
-            self._on_written(key_of(kind, manifest), version_of(manifest))
+        if self._take(resource, manifest):
+            self._on_written(key_of(resource.kind, manifest), version_of(manifest))
+
+
+def _refuse_foreign(intent: Manifest, found: Manifest) -> None:
+    """Hold that an object of the intended name belongs to the intended owner.
+
+    Raises:
+        Blocked: the name is taken by an object that this owner does not control.
+    """
+    mine, its = controller_of(intent), controller_of(found)
+    if mine is None or its is None or mine["uid"] != its["uid"]:
+        what = f"{intent['kind']} {intent['metadata']['name']}"
+        owner = f"{mine['kind']} {mine['name']}" if mine is not None else "Perennial"
+        raise Blocked("NameTaken", f"{what} exists and does not belong to {owner}; delete it or rename {owner}")

@@ -14,6 +14,7 @@ import aiohttp
 from perennial.plan.actions import Delete, Manifest
 from perennial.runtime.errors import Blocked, Conflict, PerennialError, Retryable, Terminal, Unavailable
 from perennial.runtime.resources import Resource, resource_of
+from perennial.runtime.trimming import trimmed
 
 FIELD_MANAGER: Final = "perennial"
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=15.0, sock_connect=5.0)
@@ -58,7 +59,7 @@ class Client:
             return None
 
     async def list(self, resource: Resource, namespace: str | None, *, selector: str = "") -> Listing:
-        """Return all objects of a kind in one namespace, or in all (None), in pages of 500.
+        """Return all objects of a kind in one namespace, or in all (None), in pages of 500, trimmed as in the cache.
 
         Raises:
             NotFound: the API does not know the kind (its CRD is not installed).
@@ -68,7 +69,8 @@ class Client:
         while True:
             page = await self._request("GET", resource.path(namespace), query=query)
             # Items of a list come without kind and apiVersion; watched objects have them. Make them equal.
-            items += [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page["items"]]
+            names = {"apiVersion": resource.api_version, "kind": resource.kind}
+            items += [trimmed({**names, **item}) for item in page["items"]]
             following = page["metadata"].get("continue")
             if not following:
                 # All pages are read at the version of the first, and each says so.

@@ -7,6 +7,7 @@ from perennial.plan.actions import Manifest
 from perennial.runtime.queue import WorkQueue
 from perennial.runtime.resources import Key, Resource
 from perennial.runtime.store import Store, controller_of, key_of
+from perennial.runtime.trimming import same
 
 Mapper = Callable[[Manifest], Iterable[Key]]
 """Which keys, beside its own and its owner's, look at an object and must be planned anew when it changes."""
@@ -31,14 +32,22 @@ class Intake:
         self._mappers = mappers
         self._leading = leading
 
-    def put(self, resource: Resource, manifest: Manifest) -> None:
-        """Take an object's state. Keys are enqueued also where it is no news: it may be our own write's echo."""
+    def put(self, resource: Resource, manifest: Manifest) -> bool:
+        """Take an object's state, from a watch or from the answer to a write. Return whether it was news.
+
+        What is no news brings no key: the watch's report of our own write, and what only has a newer version.
+        """
         key = key_of(resource.kind, manifest)
         before = self._store.get(*key)
-        self._store.put(resource.kind, manifest)
+        if not self._store.put(resource.kind, manifest):
+            return False
+        after = self._store.get(*key)
+        if before is not None and after is not None and same(before, after):
+            return True
         if before is not None:
             self._enqueue_for(resource, before)
         self._enqueue_for(resource, manifest)
+        return True
 
     def remove(self, resource: Resource, manifest: Manifest) -> None:
         """Take an object's end."""

@@ -216,6 +216,7 @@ class Operator:
             events=events,
             calls=calls,
             clock=self._clock,
+            take=self.intake.put,
             on_written=watches.wrote,
         )
         return [

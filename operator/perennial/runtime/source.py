@@ -40,7 +40,7 @@ _NOTHING: Final = "metadata.name=nothing.perennial.dev"
 class Sink(Protocol):
     """Who wants to know. Called in the main event loop only."""
 
-    def put(self, resource: Resource, manifest: Manifest) -> None:
+    def put(self, resource: Resource, manifest: Manifest) -> object:
         """Take an object's state."""
         ...
 

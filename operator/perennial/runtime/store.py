@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 from perennial.plan.actions import Manifest
 from perennial.runtime.resources import Key
+from perennial.runtime.trimming import trimmed
 
 Keys = list[Key]
 W = TypeVar("W")
@@ -45,8 +46,8 @@ def controller_of(manifest: Manifest) -> Mapping[str, str] | None:
 class Store:
     """An in-memory cache with an index by controller and by namespace. Implements `perennial.plan.observed.Cache`.
 
-    Memory: each object once, without `metadata.managedFields` (half of a small object's bytes, and nobody reads them);
-    a deletion is remembered until the next list that is newer.
+    Memory: each object once, without what nobody reads (`perennial.runtime.trimming`); a deletion is remembered until
+    the next list that is newer.
     """
 
     def __init__(self) -> None:
@@ -89,7 +90,7 @@ class Store:
             return False
         self._unlink(key)
         self._deleted.pop(key, None)
-        self._objects[key] = _without_managed_fields(manifest)
+        self._objects[key] = trimmed(manifest)
         self._names[kind, key.namespace].add(key.name)
         owner = controller_of(manifest)
         if owner is not None:
@@ -179,10 +180,3 @@ def _discard(index: dict[W, set[V]], where: W, value: V) -> None:
     values.discard(value)
     if not values:
         del index[where]
-
-
-def _without_managed_fields(manifest: Manifest) -> Manifest:
-    metadata = manifest["metadata"]
-    if "managedFields" not in metadata:
-        return manifest
-    return {**manifest, "metadata": {name: value for name, value in metadata.items() if name != "managedFields"}}

@@ -18,7 +18,7 @@ from perennial.api.wire import State
 from perennial.plan import dataset as dataset_kind
 from perennial.plan import model_deployment as model_deployment_kind
 from perennial.plan import training_run as training_run_kind
-from perennial.plan.actions import Apply, Call, Delete, Manifest, Plan
+from perennial.plan.actions import Apply, Call, Change, Create, Delete, Manifest, Plan
 from perennial.plan.observed import CallResult, Fact, ModelVersion, PlanSettings, RegisteredModel
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -436,10 +436,14 @@ def carried_out(world: World, plan: Plan) -> World:
     return world
 
 
-def _with_child(world: World, apply: Apply) -> World:
+def _with_child(world: World, apply: Apply | Create | Change) -> World:
     manifest = json.loads(json.dumps(apply.manifest))
     kind, namespace, name = identity(manifest)
     live = world.get(kind, namespace, name)
+    if isinstance(apply, Change):
+        assert live is not None, f"{kind} {name} was changed but is not there"
+        assert live["metadata"]["uid"] == manifest["metadata"]["uid"]
+        return world.but({**live, "spec": {**live["spec"], **manifest["spec"]}})
     if live is None:
         made = {"uid": f"uid-{kind.lower()}-{name}", "resourceVersion": "1", "generation": 1}
         moment = {"creationTimestamp": rfc3339(NOW)}

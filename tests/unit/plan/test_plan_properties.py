@@ -19,7 +19,7 @@ from worlds import SUBJECTS, dataset_worlds, deployment_worlds, run_worlds
 from perennial.plan import dataset as dataset_kind
 from perennial.plan import model_deployment as model_deployment_kind
 from perennial.plan import training_run as training_run_kind
-from perennial.plan.actions import EnsureRun, Manifest, Plan, RegisterVersion
+from perennial.plan.actions import Change, EnsureRun, Manifest, Plan, RegisterVersion
 from perennial.plan.jobs import ENDED, job_outcome
 from perennial.plan.model_deployment.rollout import rollout
 from perennial.plan.model_deployment.wanted import Wanted, wanted
@@ -83,18 +83,20 @@ def starts_one_job(_kind: str, world: World, plan: Plan) -> None:
     """At most one, under a new name, and none of a component that has an active one. Others are (un)suspended only."""
     known, pods = world.list("Job", NAMESPACE), world.list("Pod", NAMESPACE)
     specs = {job["metadata"]["name"]: job["spec"] for job in known}
-    jobs = {item.manifest["metadata"]["name"]: item.manifest for item in plan.applies if item.manifest["kind"] == "Job"}
-    started = [name for name, made in jobs.items() if "uid" not in made["metadata"]]
-    for name in jobs.keys() - {*started}:
-        assert {**jobs[name]["spec"], "activeDeadlineSeconds": 0} == {
-            **specs[name],
-            "suspend": not specs[name]["suspend"],
-            "activeDeadlineSeconds": 0,
-        }
+    started = [made["metadata"]["name"] for made in children(plan) if made["kind"] == "Job"]
+    for fields in (item.manifest for item in plan.applies if isinstance(item, Change)):
+        assert fields["kind"] == "Job"
+        assert fields["spec"].keys() <= {"suspend", "activeDeadlineSeconds"}
+        assert fields["spec"]["suspend"] is not specs[fields["metadata"]["name"]]["suspend"]
     active = {component(job["metadata"]["name"]) for job in known if job_outcome(job, pods).phase not in ENDED}
     assert len(started) <= 1
     assert not {component(name) for name in started} & active
     assert not {*started} & {job["metadata"]["name"] for job in known}
+
+
+def children(plan: Plan) -> list[Manifest]:
+    """Return what a plan makes or brings to its intent, whole."""
+    return [item.manifest for item in plan.applies if not isinstance(item, Change)]
 
 
 def component(job: str) -> str:
@@ -109,7 +111,7 @@ def owns_its_children(kind: str, world: World, plan: Plan) -> None:
     owner = world.subject_of(kind, SUBJECTS[kind])["metadata"]
     names = [identity(item.manifest) for item in plan.applies]
     assert len(set(names)) == len(names)
-    for manifest in (item.manifest for item in plan.applies):
+    for manifest in children(plan):
         (reference,) = manifest["metadata"]["ownerReferences"]
         assert (reference["uid"], reference["controller"]) == (owner["uid"], True)
         assert manifest["metadata"]["namespace"] == NAMESPACE
@@ -122,7 +124,7 @@ def owns_its_children(kind: str, world: World, plan: Plan) -> None:
 
 def makes_restricted_pods(_kind: str, _world: World, plan: Plan) -> None:
     """Pod Security's strictest level; and no token, a memory limit, a read-only root."""
-    specs = [template(item.manifest)["spec"] for item in plan.applies if "spec" in template(item.manifest)]
+    specs = [template(made)["spec"] for made in children(plan) if "spec" in template(made)]
     for spec in specs:
         assert refusals(spec) == []
         assert spec["automountServiceAccountToken"] is False

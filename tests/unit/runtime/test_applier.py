@@ -9,7 +9,7 @@ import pytest
 from memory_api import REFUSED, MemoryApi, Request
 from virtual_time import VirtualClock, run
 
-from perennial.plan.actions import Apply, Call, Delete, Emit, Manifest, Plan, SetAlias
+from perennial.plan.actions import Apply, Call, Create, Delete, Emit, Manifest, Plan, SetAlias
 from perennial.plan.observed import CallResult
 from perennial.runtime.applier import Applier, CallFailed
 from perennial.runtime.errors import Blocked, Conflict, LeadershipLost, Terminal, Unavailable
@@ -70,6 +70,7 @@ class World:
             events=self,
             calls=self._call,
             clock=VirtualClock(),
+            take=lambda resource, manifest: self.store.put(resource.kind, manifest),
         )
 
     def _note(self, request: Request) -> Exception | None:
@@ -213,6 +214,41 @@ def test_somebody_elses_object_of_the_same_name_is_refused_not_taken_over(owner:
         assert world.api.objects[Key("ConfigMap", "ns", "flights-a")]["data"] == {"value": "theirs"}
         (stalled,) = world.status()["conditions"]
         assert (stalled["type"], stalled["status"], stalled["reason"]) == ("Stalled", "True", "NameTaken")
+
+    run(story())
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["that the watch does not show", "that the watch shows"])
+def test_somebody_elses_object_of_the_name_of_a_child_to_be_created_is_refused(*, known: bool) -> None:
+    async def story() -> None:
+        world = World()
+        foreign = world.api.seed(child(value="theirs", owner="somebody-else"))
+        if known:
+            world.store.put("ConfigMap", foreign)
+        with pytest.raises(Blocked, match="ConfigMap flights-a exists and does not belong to Dataset flights"):
+            await world.carry_out(Plan(applies=(Create(manifest=child()),)))
+        assert world.api.objects[Key("ConfigMap", "ns", "flights-a")]["data"] == {"value": "theirs"}
+
+    run(story())
+
+
+def test_a_child_that_is_created_costs_one_request_and_is_known_then() -> None:
+    async def story() -> None:
+        world = World()
+        await world.carry_out(Plan(applies=(Create(manifest=child()),)))
+        assert [request.verb for request in world.api.requests] == ["create"]
+        await world.carry_out(Plan(applies=(Create(manifest=child()),)))
+        assert world.log == []
+
+    run(story())
+
+
+def test_a_child_whose_creation_was_never_answered_is_found_and_kept() -> None:
+    async def story() -> None:
+        world = World()
+        made = world.api.seed(child())
+        await world.carry_out(Plan(applies=(Create(manifest=child(value="another")),)))
+        assert world.store.get("ConfigMap", "ns", "flights-a") == made
 
     run(story())
 

@@ -57,6 +57,7 @@ class World:
                 events=self,
                 calls=self._call,
                 clock=self.clock,
+                take=lambda resource, manifest: self.store.put(resource.kind, manifest),
             ),
             clock=self.clock,
             metrics=self,

@@ -65,13 +65,29 @@ def test_a_child_brings_its_controller_and_a_grandchild_whom_its_labels_name() -
     run(story())
 
 
-def test_a_report_that_is_no_news_still_brings_the_key() -> None:
-    """The store knew the state from the answer to our own write; what follows from it is still to be planned."""
-
+def test_the_answer_to_our_own_write_brings_the_keys_and_the_watchs_report_of_it_does_not_again() -> None:
     async def story() -> None:
         world = World()
-        world.store.put("ConfigMap", owned(5))
-        world.intake.put(CONFIG_MAP, owned(5))
+        assert world.intake.put(CONFIG_MAP, owned(5))
+        assert await world.taken() == {OWNER}
+        assert not world.intake.put(CONFIG_MAP, owned(5))
+        assert await world.taken() == set()
+
+    run(story())
+
+
+def test_a_newer_version_that_says_the_same_brings_no_key_and_is_known() -> None:
+    async def story() -> None:
+        world = World()
+        before = owned(5)
+        world.intake.put(CONFIG_MAP, before)
+        await world.taken()
+        assert world.intake.put(CONFIG_MAP, {**before, "metadata": {**before["metadata"], "resourceVersion": "6"}})
+        assert await world.taken() == set()
+        known = world.store.get("ConfigMap", "ns", "x")
+        assert known is not None
+        assert known["metadata"]["resourceVersion"] == "6"
+        world.intake.put(CONFIG_MAP, owned(7) | {"data": {"changed": "yes"}})
         assert await world.taken() == {OWNER}
 
     run(story())

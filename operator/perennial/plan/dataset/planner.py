@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from perennial.api.dataset import DatasetStatus, DatasetVersion, Expectations, FailedExpectation, Severity
-from perennial.plan.actions import Apply, Delete, Emit, Plan
+from perennial.plan.actions import Apply, Create, Delete, Emit, Plan
 from perennial.plan.conditions import Mark, condition, mark, progress, repeat, settle
 from perennial.plan.dataset.observe import DatasetSeen
 from perennial.plan.dataset.report import Check
@@ -50,7 +50,7 @@ def plan(seen: DatasetSeen, now: datetime) -> Plan:
     outcome = job_outcome(job, seen.pods)
     if outcome.phase in {JobPhase.ABSENT, JobPhase.WAITING, JobPhase.RUNNING}:
         free = job is None and all(job_outcome(other, seen.pods).phase in ENDED for other in others)
-        start = (Apply(manifest=desired_check(seen)),) if free else ()
+        start = (Create(manifest=desired_check(seen)),) if free else ()
         return Plan(
             applies=(volume, *start),
             status=_status(seen, now, seen.status, _checking_marks(seen, outcome)),

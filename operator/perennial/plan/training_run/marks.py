@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from perennial.api.training_run import TrainingRunStatus
-from perennial.plan.actions import Apply, Emit, Plan
+from perennial.plan.actions import Change, Create, Emit, Plan
 from perennial.plan.conditions import Mark, mark, progress, settle
 from perennial.plan.training_run.observe import TrainingRunSeen
 
@@ -21,7 +21,7 @@ def going(
     message: str,
     *,
     running: Mark | None = None,
-    applies: Iterable[Apply] = (),
+    applies: Iterable[Create | Change] = (),
     events: Iterable[Emit] = (),
     requeue_after: float | None = None,
 ) -> Plan:

@@ -15,7 +15,7 @@ from perennial.api.training_run import (
     TrainingRunStatus,
 )
 from perennial.api.wire import Verdict
-from perennial.plan.actions import Apply, Emit, FinishRun, Manifest, Plan
+from perennial.plan.actions import Change, Create, Emit, FinishRun, Manifest, Plan
 from perennial.plan.children import changed_job
 from perennial.plan.conditions import mark, progress, repeat
 from perennial.plan.jobs import ENDED, JobOutcome, JobPhase, job_outcome, sentence
@@ -92,7 +92,7 @@ def _suspended(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     job, component = _under_way(seen)
     if not seen.spec.suspend or (job is not None and job_outcome(job, seen.pods).phase in ENDED):
         return None
-    applies: tuple[Apply, ...] = ()
+    applies: tuple[Change, ...] = ()
     events: tuple[Emit, ...] = ()
     status = seen.status
     if status.suspended_time is None:
@@ -100,7 +100,7 @@ def _suspended(seen: TrainingRunSeen, now: datetime) -> Plan | None:
         status = status.model_copy(update={"suspended_time": now, "active_seconds": used})
         events = (Emit(type="Normal", reason="Suspended", message=HOLDS_STILL, action="Suspend"),)
     elif job is not None and not _is_suspended(job):
-        applies = (Apply(manifest=changed_job(job, seen.owner, component, suspend=True)),)
+        applies = (Change(manifest=changed_job(job, suspend=True)),)
     running = mark("Running", False, "Suspended", f"The {component} Job is suspended.") if job else None
     marks = (
         mark("Succeeded", "Unknown", "Suspended", HOLDS_STILL),
@@ -123,7 +123,7 @@ def _resumed(seen: TrainingRunSeen, now: datetime) -> Plan | None:
         return None
     left = max(1, seen.spec.active_deadline_seconds - seen.status.active_seconds)
     deadline = {"activeDeadlineSeconds": left} if component == "training" else {}
-    change = Apply(manifest=changed_job(job, seen.owner, component, suspend=False, **deadline))
+    change = Change(manifest=changed_job(job, suspend=False, **deadline))
     return going(seen, now, seen.status, "Resumed", GOES_ON, applies=(change,))
 
 
@@ -184,7 +184,7 @@ def _in_training(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     outcome = job_outcome(seen.training, seen.pods)
     name = training_name(seen.owner.name)
     if outcome.phase in UNDER_WAY:
-        applies = (Apply(manifest=desired_training(seen, data, run)),) if seen.training is None else ()
+        applies = (Create(manifest=desired_training(seen, data, run)),) if seen.training is None else ()
         held_up = mark("Running", False, outcome.reason, outcome.message)
         if outcome.phase is JobPhase.WAITING and outcome.reason != "PodPending":
             return going(seen, now, seen.status, outcome.reason, outcome.message, running=held_up)
@@ -254,7 +254,7 @@ def _in_evaluation(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     baseline = seen.status.gate.baseline if seen.status.gate else None
     outcome = job_outcome(seen.evaluation, seen.pods)
     if outcome.phase in UNDER_WAY:
-        applies = (Apply(manifest=desired_evaluation(seen, data, run, baseline)),) if seen.evaluation is None else ()
+        applies = (Create(manifest=desired_evaluation(seen, data, run, baseline)),) if seen.evaluation is None else ()
         stuck = outcome.phase is JobPhase.WAITING and outcome.reason != "PodPending"
         evaluating = ("Evaluating", _evaluating(seen, seen.status))
         reason, message = (outcome.reason, outcome.message) if stuck else evaluating
