@@ -19,6 +19,7 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 import kopf
@@ -145,7 +146,8 @@ class KopfSource:
 
     async def _watch(self, life: "_Life") -> None:
         beating = asyncio.create_task(self._beating(), name="heartbeat")
-        paths = {scope.resource.path(scope.namespace): scope for scope in self._watches.scopes}
+        before = urlsplit(self._connection.server).path  # where many clusters are served at one address
+        paths = {before + scope.resource.path(scope.namespace): scope for scope in self._watches.scopes}
         sessions = _Sessions(
             self._connection, paths, self._watches, lambda scope: life.call(self._on_gap, scope), self._traces
         )
