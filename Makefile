@@ -68,6 +68,10 @@ gitops-record: setup  ## record anew the objects that the tests of gitops/ go by
 	python -m pytest tests/api/record_gitops.py $(PYTEST_ARGS)
 	python -m gitops
 
+.PHONY: faults
+faults: setup  ## the whole fault matrix on a real API server (FAULTS=F1,F7 KINDS=Dataset: some of it)
+	python tests/faults --faults "$(FAULTS)" --kinds "$(KINDS)" $(FAULTS_ARGS)
+
 .PHONY: demo
 demo: setup images cluster  ## the flights example from its start to its end, on a cluster of its own
 	@python -m cluster load
