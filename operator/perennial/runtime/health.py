@@ -1,11 +1,14 @@
 """What Kubernetes and Prometheus may ask this process: `/healthz`, `/readyz`, `/metrics`."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 Check = Callable[[], str | None]
 """Returns what is wrong, in a sentence, or None. Must be quick."""
@@ -31,14 +34,30 @@ def probes(alive: Mapping[str, Check], ready: Mapping[str, Check]) -> web.Applic
 
 
 def metrics(registry: CollectorRegistry) -> web.Application:
-    """Return the metrics in Prometheus' text format."""
+    """Return the metrics in Prometheus' text format.
+
+    They are collected in the event loop, where nothing changes meanwhile, and written out in a thread: with thousands
+    of objects that takes the longer part, and the lease must not wait for it.
+    """
 
     async def read(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        body = await asyncio.to_thread(generate_latest, _Collected(list(registry.collect())))
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
     app.add_routes([web.get("/metrics", read)])
     return app
+
+
+class _Collected(Collector):
+    """Metrics that are collected already."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Sequence[Metric]:
+        """Return them."""
+        return self._metrics
 
 
 async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
