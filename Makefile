@@ -72,6 +72,15 @@ gitops-record: setup  ## record anew the objects that the tests of gitops/ go by
 faults: setup  ## the whole fault matrix on a real API server (FAULTS=F1,F7 KINDS=Dataset: some of it)
 	python tests/faults --faults "$(FAULTS)" --kinds "$(KINDS)" $(FAULTS_ARGS)
 
+SECTIONS ?=
+.PHONY: bench-scale
+bench-scale: setup  ## how the operator scales, into build/bench/scale.json (SECTIONS=rss,takeover: some of it)
+	@PYTHONPATH=operator:.:tests/api python tests/perf/bench_scale.py --sections=$(SECTIONS)
+
+.PHONY: bench-docs
+bench-docs: setup  ## write the figures of build/bench/scale.json into docs/performance.md
+	@PYTHONPATH=operator:.:tests/api python tests/perf/figures.py build/bench/scale.json docs/performance.md
+
 .PHONY: demo
 demo: setup images cluster  ## the flights example from its start to its end, on a cluster of its own
 	@python -m cluster load

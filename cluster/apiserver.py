@@ -7,7 +7,7 @@ Ready in about three seconds. Pods stay Pending, because nothing runs them; ever
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -41,16 +41,20 @@ class ControlPlane:
         directory: Its files; made when missing. etcd's data of an earlier use of the same directory is used again.
     """
 
-    def __init__(self, directory: Path, *, controller_manager: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *, controller_manager: bool = False, controller_manager_flags: Sequence[str] = ()
+    ) -> None:
         """Prepare a control plane; entering it starts it.
 
         Args:
             directory: An empty or missing directory, for example one of pytest's temporary ones.
             controller_manager: Whether to run the controller manager too: garbage collection, namespaces' deletion,
                 service accounts, Jobs and Deployments (their objects, not their containers).
+            controller_manager_flags: More flags for it, for example ``--kube-api-qps=100``.
         """
         self.directory = directory
         self._controller_manager = controller_manager
+        self._controller_manager_flags = tuple(controller_manager_flags)
         self._settings: ControlPlaneSettings | None = None
         self._programs = ExitStack()
 
@@ -155,7 +159,8 @@ class ControlPlane:
                 authority=self.authority,
                 pair=credentials.controller_manager,
             )
-            started.append(self._program("kube-controller-manager", controller_manager_command(settings, kubeconfig)))
+            command = controller_manager_command(settings, kubeconfig, *self._controller_manager_flags)
+            started.append(self._program("kube-controller-manager", command))
             self._wait(started, self._has_service_account)
 
     def _program(self, name: str, command: list[str]) -> Program:

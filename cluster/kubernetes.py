@@ -1,4 +1,4 @@
-"""Compiles Kubernetes, etcd, CoreDNS and pause from their Go modules, once; the binaries stay in the cache.
+"""Compiles Kubernetes, etcd, CoreDNS, kwok and pause from their Go modules, once; the binaries stay in the cache.
 
 ``modules/kubernetes`` pins the default version by its ``go.mod`` and ``go.sum``. For another version
 (``KUBERNETES_VERSION=1.34.4``) the same module is made in the cache, because only the default's sums are committed.
@@ -33,6 +33,7 @@ NODE: Mapping[str, str] = {
 _MODULES = REPOSITORY / "cluster" / "modules"
 _PAUSE = {"pause": "perennial.dev/cluster/pause"}
 _COREDNS = {"coredns": "github.com/coredns/coredns"}
+_KWOK = {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}
 
 
 def version() -> str:
@@ -58,6 +59,12 @@ def coredns_binary() -> Path:
     """Return CoreDNS, compiled when it is missing."""
     module = _Module(directory=_MODULES / "coredns", linking="-s -w")
     return module.binaries("coredns", _COREDNS, title="CoreDNS: compiling (about 2 min, once)") / "coredns"
+
+
+def kwok_binary() -> Path:
+    """Return kwok, which plays nodes and their pods, compiled when it is missing."""
+    module = _Module(directory=_MODULES / "kwok", linking="-s -w")
+    return module.binaries("kwok", _KWOK, title="kwok: compiling (about 2 min, once)") / "kwok"
 
 
 def pause_binary() -> Path:
