@@ -48,6 +48,21 @@ def exactly_one_of(*names: str) -> tuple[str, str]:
     return f"{count} == 1", f"exactly one of {', '.join(names)} must be set"
 
 
+def more_than_0(name: str) -> str:
+    """Return the rule that an optional quantity is more than 0; its form is the pattern's affair."""
+    amount = f"string(self.{name})"
+    return f"!has(self.{name}) || !isQuantity({amount}) || quantity({amount}).compareTo(quantity('0')) > 0"
+
+
+def own_variables(*names: str) -> tuple[str, str]:
+    """Return the rule that `env` sets none of the variables that Perennial sets itself: they would be dropped."""
+    listed = ", ".join(f"'{name}'" for name in names)
+    return (
+        f"!has(self.env) || self.env.all(e, !(e.name in [{listed}]) && !e.name.startsWith('PERENNIAL_'))",
+        f"env must not set {', '.join(names)} or what begins with PERENNIAL_: Perennial sets them",
+    )
+
+
 def _utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a moment must have a time zone, such as Z")
@@ -165,8 +180,26 @@ EnvVars = Annotated[
 Words = Annotated[tuple[Annotated[str, Field(max_length=4096)], ...], Field(max_length=64)]
 """A command or its arguments."""
 
-Image = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
+Image = Annotated[
+    str,
+    Field(
+        max_length=512,
+        json_schema_extra=rules(
+            (
+                (
+                    "self.matches('^([a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?(:[0-9]+)?/)?"
+                    "[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+                    "(:[A-Za-z0-9_][-A-Za-z0-9_.]{0,127})?(@sha256:[0-9a-f]{64})?$')"
+                ),
+                "must be an image's reference, such as registry.example/team/trainer:1.2",
+            )
+        ),
+    ),
+]
 """A container image's reference."""
+
+
+_RESOURCE = "k in ['cpu', 'memory', 'ephemeral-storage'] || k.startsWith('hugepages-') || k.contains('/')"
 
 
 class Resources(Part):
@@ -180,7 +213,29 @@ class Resources(Part):
                     "quantity(string(self.requests[k])).compareTo(quantity(string(self.limits[k]))) <= 0)"
                 ),
                 "requests must not exceed limits",
-            )
+            ),
+            (
+                (
+                    "(!has(self.requests) || self.requests.all(k, !string(self.requests[k]).startsWith('-'))) && "
+                    "(!has(self.limits) || self.limits.all(k, !string(self.limits[k]).startsWith('-')))"
+                ),
+                "requests and limits must not be negative",
+            ),
+            (
+                (
+                    f"(!has(self.requests) || self.requests.all(k, {_RESOURCE})) && "
+                    f"(!has(self.limits) || self.limits.all(k, {_RESOURCE}))"
+                ),
+                "requests and limits are of cpu, memory, ephemeral-storage or hugepages-…, or have a domain's prefix",
+            ),
+            (
+                (
+                    "!has(self.requests) || self.requests.all(k, !k.contains('/') || "
+                    "(has(self.limits) && k in self.limits && "
+                    "quantity(string(self.requests[k])).compareTo(quantity(string(self.limits[k]))) == 0))"
+                ),
+                "requests of resources with a domain's prefix, such as nvidia.com/gpu, must be given as equal limits",
+            ),
         )
     )
 

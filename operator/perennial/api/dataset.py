@@ -5,7 +5,18 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from perennial.api.base import Conditions, Decimal, Digest, Part, PartName, Quantity, Time, exactly_one_of, rules
+from perennial.api.base import (
+    Conditions,
+    Decimal,
+    Digest,
+    Part,
+    PartName,
+    Quantity,
+    Time,
+    exactly_one_of,
+    more_than_0,
+    rules,
+)
 
 
 class Format(StrEnum):
@@ -51,7 +62,17 @@ class Source(Part):
                 "its files are never written."
             ),
             json_schema_extra=rules(
-                ("!self.contains('/..')", "must not leave the claim: no path segment may begin with '..'")
+                ("!self.contains('/..')", "must not leave the claim: no path segment may begin with '..'"),
+                (
+                    (
+                        "!self.startsWith('pvc://') || (!self.split('/')[2].matches('[-.][.]|[.]-') "
+                        "&& size(self.split('/')[2]) <= 253)"
+                    ),
+                    (
+                        "the claim's name must have at most 253 letters, digits, '-' or '.', "
+                        "each part beginning and ending with a letter or digit"
+                    ),
+                ),
             ),
         ),
     ]
@@ -63,7 +84,15 @@ class Snapshots(Part):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("self == oldSelf", "snapshots is immutable: the volume already exists; make a new Dataset")
+            ("self == oldSelf", "snapshots is immutable: the volume already exists; make a new Dataset"),
+            (more_than_0("size"), "size must be more than 0"),
+            (
+                (
+                    "!has(self.storageClassName) || self.storageClassName.matches("
+                    "'^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$')"
+                ),
+                "storageClassName must be a StorageClass's name",
+            ),
         )
     )
 
@@ -197,7 +226,14 @@ class DatasetSpec(Part):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("!has(self.split) || has(self.schema.time)", "split.byTime needs schema.time, the column it goes by")
+            ("!has(self.split) || has(self.schema.time)", "split.byTime needs schema.time, the column it goes by"),
+            (
+                (
+                    "!has(self.expectations) || self.expectations.all(e, !has(e.range) || !has(e.column) || "
+                    "self.schema.columns.all(c, c.name != e.column || c.type in ['Integer', 'Float']))"
+                ),
+                "range needs a column of type Integer or Float",
+            ),
         )
     )
 

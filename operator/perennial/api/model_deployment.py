@@ -23,6 +23,8 @@ from perennial.api.base import (
     Time,
     Words,
     exactly_one_of,
+    more_than_0,
+    own_variables,
     rules,
 )
 from perennial.api.training_run import GateMetricName, TrainingRunSpec
@@ -36,7 +38,15 @@ class FromRetraining(Part):
 class Model(Part):
     """Which version of which registered model is wanted."""
 
-    model_config = ConfigDict(json_schema_extra=rules(exactly_one_of("version", "alias", "fromRetraining")))
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            exactly_one_of("version", "alias", "fromRetraining"),
+            (
+                "!has(self.alias) || !self.alias.lowerAscii().matches('^(latest|v[0-9]+)$')",
+                "alias must not be latest or like v1: MLflow reserves these",
+            ),
+        )
+    )
 
     name: Annotated[ModelName, Field(description="The registered model's name in MLflow.")]
     version: Annotated[ModelVersionName | None, Field(description="Exactly this version.")] = None
@@ -63,6 +73,16 @@ class Warmup(Part):
 
 class Server(Part):
     """The pods that answer. A change here is a new version, which gets a canary."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            own_variables("MODEL_DIR", "MODEL_NAME", "MODEL_VERSION", "PORT"),
+            (
+                "has(self.image) || !has(self.command) || size(self.command) == 0",
+                "command needs an image of your own: Perennial's server has its command",
+            ),
+        )
+    )
 
     replicas: Annotated[int, Field(ge=1, le=1000, description="Pods for each version that is in use.")] = 1
     image: Annotated[
@@ -117,7 +137,14 @@ class CanaryPlan(Part):
             (
                 "self.steps.all(i, s, i == 0 || self.steps[i - 1].weight < s.weight)",
                 "steps must have growing weights",
-            )
+            ),
+            (
+                (
+                    "!has(self.onUndecided) || self.onUndecided == 'Hold' || !has(self.maxSeconds) || "
+                    "self.steps.map(s, has(s.minSeconds) ? s.minSeconds : 0).sum() < self.maxSeconds"
+                ),
+                "maxSeconds must be more than minSeconds of all steps together, unless onUndecided is Hold",
+            ),
         )
     )
 
@@ -277,6 +304,14 @@ class ModelDeploymentSpec(Part):
             (
                 "self.model.name == oldSelf.model.name",
                 "model.name is immutable: another model is another ModelDeployment",
+            ),
+            (more_than_0("storage"), "storage must be more than 0"),
+            (
+                (
+                    "!has(self.storage) || !has(oldSelf.storage) || !isQuantity(string(self.storage)) || "
+                    "quantity(string(self.storage)).compareTo(quantity(string(oldSelf.storage))) >= 0"
+                ),
+                "storage must not become less: a volume can only grow",
             ),
         )
     )

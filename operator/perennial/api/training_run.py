@@ -20,6 +20,7 @@ from perennial.api.base import (
     Share,
     Time,
     Words,
+    own_variables,
     rules,
 )
 from perennial.api.wire import Verdict
@@ -107,6 +108,10 @@ class ModelRef(Part):
 class Trainer(Part):
     """The user's container: any image; a script that logs a model to MLflow runs unchanged."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(own_variables("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"))
+    )
+
     image: Annotated[Image, Field(description="The image; pin it by digest or by an immutable tag.")]
     command: Annotated[Words, Field(description="The entry point; absent: the image's.")] = ()
     args: Annotated[Words, Field(description="Its arguments; $(PERENNIAL_DATA) is the folder with the rows.")] = ()
@@ -138,6 +143,15 @@ class GateMetric(Part):
 
 class Gate(Part):
     """What the trained model must show on held-out rows before it becomes a version of the registered model."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.baseline) || self.baseline != 'None' || self.metrics.all(m, has(m.max))",
+                "with baseline None each metric needs max: there is nothing to compare with",
+            )
+        )
+    )
 
     baseline: Annotated[
         Baseline, Field(description="Champion: the version with MLflow's alias `champion`, if there is one.")

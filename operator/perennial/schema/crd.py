@@ -36,6 +36,8 @@ class Kind:
     columns: tuple[Column, ...]
     immutable_spec: str | None = None
     """The sentence that refuses any change of spec but to `suspend`; None: spec may change."""
+    rules: tuple[tuple[str, str], ...] = ()
+    """What must hold of name and spec together, in CEL, with the sentence that says so."""
     services: bool = False
     """Whether Services are named after it, whose names begin with a letter (RFC 1035)."""
 
@@ -52,6 +54,15 @@ KINDS = (
         plural="datasets",
         short="dset",
         description='Versioned, checked data: "what may we learn from?"',
+        rules=(
+            (
+                (
+                    "!self.spec.source.uri.startsWith('pvc://') || "
+                    "self.spec.source.uri.split('/')[2] != self.metadata.name + '-snapshots'"
+                ),
+                "spec.source must not be the Dataset's own snapshots",
+            ),
+        ),
         spec=DatasetSpec,
         status=DatasetStatus,
         columns=(
@@ -200,4 +211,4 @@ def _name_rules(kind: Kind) -> list[dict[str, str]]:
     if kind.services:
         letter = "metadata.name must begin with a letter: Services are named after it"
         rules.append({"rule": "self.metadata.name.matches('^[a-z]')", "message": letter})
-    return rules
+    return [*rules, *({"rule": rule, "message": message} for rule, message in kind.rules)]

@@ -23,7 +23,6 @@ TERMS: Mapping[str, tuple[Any, str]] = {
     "open share": (base.OpenShare, 'a decimal above `"0"` and below `"1"`'),
     "ratio": (base.Ratio, 'a decimal above `"1"` and below `"100"`'),
     "quantity": (base.Quantity, "an amount as Kubernetes writes it: `500m`, `2Gi`, `1`"),
-    "image": (base.Image, "a container image's reference"),
 }
 """What texts of a certain form are called here, and what they are."""
 

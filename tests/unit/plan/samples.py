@@ -49,7 +49,7 @@ OWN_IMAGE = {
     "image": "registry.test/own-server:7",
     "command": ["serve"],
     "args": ["--port", "$(PORT)", "--dir", "$(MODEL_DIR)"],
-    "env": [{"name": "THREADS", "value": "2"}, {"name": "PORT", "value": "ignored"}],
+    "env": [{"name": "THREADS", "value": "2"}, {"name": "URL", "value": "http://localhost:$(PORT)"}],
     "resources": SMALL,
 }
 WITH_RUN = {"dataset": PINNED, "startTime": "2026-03-01T11:00:00Z", "mlflow": MLFLOW}

@@ -22,8 +22,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perennial.api.base import EnvVar, Resources
+from perennial.api.model_deployment import Server
+from perennial.api.training_run import Trainer
 from perennial.plan.actions import Manifest
 from perennial.plan.children import env, hashed, literal, resources
+from perennial.schema.structural import structural
 
 LONGEST = "l" * 46
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -241,3 +244,21 @@ def test_a_training_learns_from_the_snapshots_and_changes_none() -> None:
         "data": True,
         "tmp": False,
     }
+
+
+@pytest.mark.parametrize(("name", "container"), [("a run trains", "trainer"), ("a server of one's own", "server")])
+def test_users_may_set_no_variable_that_is_ours(name: str, container: str) -> None:
+    """It would be dropped: the API refuses it (`own_variables`)."""
+    kind, world = samples.SAMPLES[name]
+    spec = {"TrainingRun": Trainer, "ModelDeployment": Server}[kind]
+    ((rule, _), *_) = [
+        (item["rule"], item["message"])
+        for item in structural(spec)["x-kubernetes-validations"]
+        if item["message"].startswith("env must not set")
+    ]
+    plan = planned(world, kind, {"TrainingRun": "run-1", "ModelDeployment": "delay"}[kind])
+    specs = [item.manifest["spec"]["template"]["spec"] for item in plan.applies if "template" in item.manifest["spec"]]
+    (made,) = (each for spec in specs for each in spec["containers"] if each["name"] == container)
+    ours = {item["name"] for item in made["env"]} - {"THREADS", "URL"}
+    assert ours
+    assert {name for name in ours if not name.startswith("PERENNIAL_") and f"'{name}'" not in rule} == set()

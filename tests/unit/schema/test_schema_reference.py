@@ -43,9 +43,17 @@ def test_every_field_is_there(kind: Kind) -> None:
         assert [path for path in missing if not path.startswith("conditions[].")] == []
 
 
+def messages(node: Any) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        yield from (rule["message"] for rule in node.get("x-kubernetes-validations", ()))
+        node = list(node.values())
+    for inner in node if isinstance(node, list) else ():
+        yield from messages(inner)
+
+
 @kinds
 def test_every_rule_is_there(kind: Kind) -> None:
-    rules = set(re.findall(r"'message': [\"'](.*?)[\"'][,}]", str(definition(kind))))
+    rules = set(messages(definition(kind)))
     assert rules
     assert {rule for rule in rules if f"Rule: {rule}." not in PAGE} == set()
 
