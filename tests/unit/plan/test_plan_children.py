@@ -257,7 +257,8 @@ def test_users_may_set_no_variable_that_is_ours(name: str, container: str) -> No
         if item["message"].startswith("env must not set")
     ]
     plan = planned(world, kind, {"TrainingRun": "run-1", "ModelDeployment": "delay"}[kind])
-    specs = [item.manifest["spec"]["template"]["spec"] for item in plan.applies if "template" in item.manifest["spec"]]
+    children = [child.manifest.get("spec", {}) for child in plan.applies]
+    specs = [child["template"]["spec"] for child in children if "spec" in child.get("template", {})]
     (made,) = (each for spec in specs for each in spec["containers"] if each["name"] == container)
     ours = {item["name"] for item in made["env"]} - {"THREADS", "URL"}
     assert ours
