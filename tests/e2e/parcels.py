@@ -16,6 +16,25 @@ SAFE = {
 }
 SAFE_POD = {"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001, "seccompProfile": {"type": "RuntimeDefault"}}
 
+TRACKING = {
+    "labels": {
+        "app.kubernetes.io/instance": MODEL,
+        "app.kubernetes.io/managed-by": "Helm",
+        "argocd.argoproj.io/instance": MODEL,
+        "helm.sh/chart": "parcels-1.2.3",
+        "kustomize.toolkit.fluxcd.io/name": MODEL,
+        "kustomize.toolkit.fluxcd.io/namespace": "flux-system",
+    },
+    "annotations": {
+        "argocd.argoproj.io/sync-wave": "1",
+        "argocd.argoproj.io/tracking-id": "parcels:perennial.dev/parcels",
+        "helm.sh/resource-policy": "keep",
+        "kustomize.toolkit.fluxcd.io/prune": "disabled",
+        "meta.helm.sh/release-name": MODEL,
+    },
+}
+"""What Argo CD, Flux and Helm put on what they apply. It is theirs: a child that carried it would be pruned."""
+
 
 def namespace(kube: Kube) -> None:
     """Make the namespace, with Pod Security `restricted` enforced: a pod that needs more is refused."""
@@ -78,7 +97,7 @@ def dataset(name: str = "parcels", *, folder: str = "days", interval: int = 3600
     return {
         "apiVersion": API,
         "kind": "Dataset",
-        "metadata": {"name": name},
+        "metadata": {"name": name, **TRACKING},
         "spec": {
             "source": {"uri": f"pvc://lake/{folder}"},
             "refresh": {"intervalSeconds": interval},
@@ -122,7 +141,7 @@ def training_spec(image: str, *arguments: str, data: str = "parcels", **more: An
 
 def training_run(name: str, spec: dict[str, Any]) -> dict[str, Any]:
     """Return a TrainingRun."""
-    return {"apiVersion": API, "kind": "TrainingRun", "metadata": {"name": name}, "spec": spec}
+    return {"apiVersion": API, "kind": "TrainingRun", "metadata": {"name": name, **TRACKING}, "spec": spec}
 
 
 def model_deployment(name: str, **more: Any) -> dict[str, Any]:
@@ -130,7 +149,7 @@ def model_deployment(name: str, **more: Any) -> dict[str, Any]:
     return {
         "apiVersion": API,
         "kind": "ModelDeployment",
-        "metadata": {"name": name},
+        "metadata": {"name": name, **TRACKING},
         "spec": {
             "model": {"name": MODEL, "fromRetraining": {}},
             "server": {"replicas": 1, "resources": {"requests": {"cpu": "50m"}}},

@@ -1,12 +1,16 @@
 """A ModelDeployment's life: it serves, brakes, rolls back, promotes, survives kills, and retrains itself."""
 
+import time
+from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import parcels
 import pytest
 from kube import Kube, until
 from parcels import Traffic
+from reapply import Reapplying
 
 pytestmark = pytest.mark.e2e
 
@@ -39,6 +43,20 @@ def ended(kube: Kube, canaries: int) -> dict[str, Any]:
         return dict(status["history"][0]) if over else None
 
     return until(f"canary {canaries} to end", look, 240)
+
+
+def canary_steps(kube: Kube) -> Counter[str]:
+    """How often the Events say which step was taken, by the beginning of their notes: `Step 1 of 2`."""
+    taken: Counter[str] = Counter()
+    for event in kube.events(NAME):
+        if event["reason"] == "CanaryStep":
+            taken[event["note"].partition(":")[0]] += (event.get("series") or {}).get("count", 1)
+    return taken
+
+
+def coloured(colour: str) -> dict[str, Any]:
+    """A server that is as good as the default: another version, because it differs."""
+    return {"replicas": 1, "env": [{"name": "COLOUR", "value": colour}], "resources": {"requests": {"cpu": "50m"}}}
 
 
 def test_the_first_version_serves_and_becomes_champion(
@@ -92,8 +110,7 @@ def test_a_bad_candidate_is_braked_without_an_operator_and_then_rolled_back(
 def test_a_good_candidate_is_promoted_through_every_step_while_things_die(
     kube: Kube, system: Kube, traffic: Traffic
 ) -> None:
-    better = {"replicas": 1, "env": [{"name": "COLOUR", "value": "green"}], "resources": {"requests": {"cpu": "50m"}}}
-    kube.apply(parcels.model_deployment(NAME, server=better))
+    kube.apply(parcels.model_deployment(NAME, server=coloured("green")))
     until("the first step", lambda: kube.status("modeldeployment", NAME)["canary"]["step"] >= 1, 120)
     kube(
         "delete",
@@ -106,12 +123,7 @@ def test_a_good_candidate_is_promoted_through_every_step_while_things_die(
     system("delete", "pod", "--selector", "app.kubernetes.io/component=operator", "--grace-period=0", "--force")
     record = ended(kube, 2)
     assert record["decision"] == "Promoted"
-    steps = [
-        event["note"]
-        for event in kube.events(NAME)
-        if event["reason"] == "CanaryStep" and event["note"].startswith("Step 2")
-    ]
-    assert len(steps) == 1, "each step is taken once, whoever is killed"
+    assert canary_steps(kube)["Step 2 of 2"] == 1, "each step is taken once, whoever is killed"
     status = kube.status("modeldeployment", NAME)
     assert status["stable"]["slot"] == "b"
     until(
@@ -121,10 +133,51 @@ def test_a_good_candidate_is_promoted_through_every_step_while_things_die(
     assert kube.status("modeldeployment", NAME)["canaries"] == 2
 
 
+def test_a_gitops_tool_that_applies_all_the_time_changes_nothing(
+    kube: Kube, images: dict[str, str], trained: str, traffic: Traffic, audit: Any
+) -> None:
+    """The trial takes two minutes, and goes as one that nobody looks at."""
+    steps = [{"weight": 10, "minSeconds": 55}, {"weight": 50, "minSeconds": 60}]
+    manifests = [
+        parcels.dataset(),
+        parcels.training_run("first", parcels.training_spec(images["flights"])),
+        parcels.model_deployment(NAME, server=coloured("blue"), canary={"steps": steps, "scaleDownDelaySeconds": 5}),
+    ]
+    taken = canary_steps(kube)
+    since = time.time()
+    with Reapplying(kube, *manifests) as tool:
+        weights = []
+
+        def over() -> bool:
+            canary = kube.status("modeldeployment", NAME).get("canary")
+            weights.append(canary["weight"]["desired"] if canary else None)
+            return canary is None and weights[0] is not None
+
+        until("the trial to begin", lambda: "canary" in kube.status("modeldeployment", NAME), 30)
+        until("the trial to end", over, 200)
+    lasted = time.time() - since
+    assert tool.rounds >= 100, f"{tool.rounds} rounds in {lasted:.0f} s"
+    assert tool.diffs == []
+    assert {subject: len(found) for subject, found in tool.contents.items()} == {
+        ("Dataset", "parcels"): 1,
+        ("TrainingRun", "first"): 1,
+        ("ModelDeployment", NAME): 1,
+    }
+    for subject in (("Dataset", "parcels"), ("TrainingRun", "first")):
+        assert len(tool.versions[subject]) <= 2, f"{subject} is written all the time"
+
+    assert [weight for weight, _ in groupby(weights)] == [0, 10, 50, None]
+    assert kube.status("modeldeployment", NAME)["history"][0]["decision"] == "Promoted"
+    assert canary_steps(kube) - taken == {"Step 1 of 2": 1, "Step 2 of 2": 1}
+    written = Counter(audit.writes(since))
+    shown = written.pop(f"patch modeldeployments/{NAME} status")
+    assert shown <= lasted / 5 + 12, "the evidence is shown every five seconds, and each change of a step"
+    assert max(written.values()) <= 3, f"a child is written again and again: {written}"
+
+
 def test_decay_is_seen_on_matured_cohorts_and_cured_by_itself(
     kube: Kube, system: Kube, images: dict[str, str], trained: str, traffic: Traffic
 ) -> None:
-    better = {"replicas": 1, "env": [{"name": "COLOUR", "value": "green"}], "resources": {"requests": {"cpu": "50m"}}}
     errors = {"name": "errors", "errorRate": {"max": "0.02", "maxRatio": "1.5"}}
     missed = {"name": "missed", "outcome": {"metric": "falseNegativeRate", "max": "0.4", "minSamples": 50}}
     template = parcels.training_spec(
@@ -133,7 +186,7 @@ def test_decay_is_seen_on_matured_cohorts_and_cured_by_itself(
     kube.apply(
         parcels.model_deployment(
             NAME,
-            server=better,
+            server=coloured("blue"),
             slos=[errors, missed],
             monitoring={"cohortSeconds": 5, "maturity": {"maxLabelDelaySeconds": 5, "minCoverage": "0.9"}},
             retraining={
@@ -143,12 +196,13 @@ def test_decay_is_seen_on_matured_cohorts_and_cured_by_itself(
             },
         )
     )
+    trials = kube.status("modeldeployment", NAME)["canaries"]
     kube.wait_condition("modeldeployment", NAME, "SLOsMet", "True")
     traffic.turn_wrong()
     kube.wait_condition("modeldeployment", NAME, "SLOsMet", "False", "SLOBroken")
     retraining = until("the retraining", lambda: kube.status("modeldeployment", NAME)["retraining"])
     assert retraining["decisions"][-1]["decision"] == "Started"
-    record = ended(kube, 3)
+    record = ended(kube, trials + 1)
     assert record["decision"] == "Promoted"
     status = until(
         "the alias",
@@ -185,3 +239,23 @@ def test_every_pod_of_the_operators_is_restricted(kube: Kube, traffic: Traffic) 
         "training",
     }
     assert all(pod["spec"]["automountServiceAccountToken"] is False for pod in pods)
+
+
+def test_no_child_carries_the_tracking_of_its_owner(kube: Kube, traffic: Traffic) -> None:
+    kinds = ["pods", "jobs", "deployments", "replicasets", "services", "endpointslices", "configmaps"]
+    kinds += ["persistentvolumeclaims", "datasets", "trainingruns", "modeldeployments"]
+    found = kube.list(",".join(kinds))
+    children = [each for each in found if each["metadata"].get("ownerReferences")]
+    assert {each["kind"] for each in children} == {
+        *("Pod", "Job", "Deployment", "ReplicaSet", "Service", "EndpointSlice", "ConfigMap"),
+        *("PersistentVolumeClaim", "TrainingRun"),
+    }
+    ours = set(parcels.TRACKING["labels"]) - {"app.kubernetes.io/managed-by"} | set(parcels.TRACKING["annotations"])
+    for child in children:
+        metadata = child["metadata"]
+        carried = ours & (metadata.get("labels", {}).keys() | metadata.get("annotations", {}).keys())
+        assert not carried, f"{child['kind']} {metadata['name']}"
+        assert metadata.get("labels", {}).get("app.kubernetes.io/managed-by") != "Helm"
+    owners = [each for each in found if each["apiVersion"] == parcels.API and each not in children]
+    assert {each["kind"] for each in owners} == {"Dataset", "TrainingRun", "ModelDeployment"}
+    assert all(ours <= {*each["metadata"]["labels"], *each["metadata"]["annotations"]} for each in owners)

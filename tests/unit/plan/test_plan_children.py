@@ -1,5 +1,6 @@
 """How every child is made: names that fit, resources that are possible, texts that arrive as they are."""
 
+import json
 import re
 from decimal import Decimal
 from typing import Any
@@ -33,15 +34,15 @@ LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """A label of RFC 1123. The names of ModelDeployments begin with a letter, so their Services fit RFC 1035, too."""
 
 
-def made(kind: str, name: str) -> list[Manifest]:
-    """Return every child that the samples of a kind make, when the owner has this name."""
+def made(kind: str, name: str, **metadata: Any) -> list[Manifest]:
+    """Return every child that the samples of a kind make, when the owner has this name and this further metadata."""
     found = []
     for owner, world in samples.SAMPLES.values():
         if owner != kind:
             continue
         old = {"Dataset": "flights", "TrainingRun": "run-1", "ModelDeployment": "delay"}[kind]
         subject = world.subject_of(kind, old)
-        renamed = {**subject, "metadata": {**subject["metadata"], "name": name}}
+        renamed = {**subject, "metadata": {**subject["metadata"], **metadata, "name": name}}
         found += [item.manifest for item in planned(world.without(kind, old).but(renamed), kind, name).applies]
     assert found
     return found
@@ -67,6 +68,22 @@ def test_no_two_children_share_a_name(kind: str) -> None:
         key = (manifest["kind"], manifest["metadata"]["name"])
         component = manifest["metadata"]["labels"]["app.kubernetes.io/component"]
         assert by_world.setdefault(key, component) == component
+
+
+@pytest.mark.parametrize("kind", ["Dataset", "TrainingRun", "ModelDeployment"])
+def test_nothing_of_the_owners_metadata_is_copied(kind: str) -> None:
+    """GitOps tools know their own by labels and annotations, and prune what they did not apply."""
+    tracking = {
+        "app.kubernetes.io/instance": "copied",
+        "app.kubernetes.io/managed-by": "copied",
+        "argocd.argoproj.io/instance": "copied",
+        "argocd.argoproj.io/tracking-id": "copied",
+        "helm.sh/chart": "copied",
+        "kustomize.toolkit.fluxcd.io/name": "copied",
+    }
+    children = made(kind, "x", labels=tracking, annotations=tracking, finalizers=["copied"])
+    assert children == made(kind, "x")
+    assert "copied" not in json.dumps(children)
 
 
 def test_services_select_the_pods_of_their_deployments() -> None:
