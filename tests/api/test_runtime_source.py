@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.api, pytest.mark.usefixtures("widgets")]
 
 
 async def test_a_list_of_kopfs_brings_a_version_and_nothing_else_and_a_watch_from_there_is_heard_to_its_end(
-    connection: Connection, control_plane: ControlPlane, namespace: str
+    connection: Connection, control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scope = Scope(WIDGET, namespace)
     control_plane.api.call("POST", WIDGET.path(namespace), widget(namespace, "before", parts=1))
@@ -26,7 +26,8 @@ async def test_a_list_of_kopfs_brings_a_version_and_nothing_else_and_a_watch_fro
         assert listed["items"] == []
         assert gaps == [scope]
         control_plane.api.call("POST", WIDGET.path(namespace), widget(namespace, "after", parts=1))
-        query = {"watch": "true", "timeoutSeconds": "2"}
+        monkeypatch.setattr("perennial.runtime.source.WATCH_SECONDS", 2)
+        query = {"watch": "true"}
         query["resourceVersion"] = listed["metadata"]["resourceVersion"]
         async with session.get(url, params=query) as response:
             told = b"".join([chunk async for chunk in response.content.iter_chunked(2**20)])

@@ -153,17 +153,17 @@ class Applier:
     async def _apply(self, intent: Manifest, generation: int) -> None:
         resource, metadata = resource_of(intent["apiVersion"], intent["kind"]), intent["metadata"]
         live = self._store.get(resource.kind, metadata["namespace"], metadata["name"])
-        if live is None:
-            # Server-side apply would silently take over somebody else's object; and the watches only show what carries
-            # the operator's label, so the cache cannot know.
-            found = await self._client.get(resource, metadata["namespace"], metadata["name"])
-            if found is not None:
-                _refuse_foreign(intent, found)
-        elif "deletionTimestamp" in live["metadata"]:
+        if live is not None and "deletionTimestamp" in live["metadata"]:
             return  # on its way out: applying cannot keep it, and its end brings the key back
-        elif not self._drifted(intent, live):
+        if live is not None and not self._drifted(intent, live):
             return
         with self._refusals.once(key_of(resource.kind, intent), "", intent, generation):
+            if live is None:
+                # Server-side apply would silently take over somebody else's object; and the watches only show what
+                # carries the operator's label, so the cache cannot know.
+                found = await self._client.get(resource, metadata["namespace"], metadata["name"])
+                if found is not None:
+                    _refuse_foreign(intent, found)
             rendered = await self._client.apply(stamped(intent))
         left = frozenset(differences(intent, rendered))
         if left:

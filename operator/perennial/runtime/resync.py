@@ -140,9 +140,10 @@ class Resync:
 
     async def _take(self, scope: Scope) -> None:
         """Put the cache right by a list."""
+        asked = self._clock.monotonic()
         listing = await self._client.list(scope.resource, scope.namespace, selector=_selector(scope.resource))
         self._intake.replace(scope.resource, scope.namespace, listing.items, listing.version)
-        self._watches.compared(scope)
+        self._watches.compared(scope, asked)
         self._never_listed.discard(scope)
         if not self._never_listed:
             self._filled.set()
@@ -153,7 +154,7 @@ class Resync:
         listing = await self._client.list(scope.resource, scope.namespace, selector=_selector(scope.resource))
         await asyncio.sleep(self._grace_seconds)
         wrong = self._intake.replace(scope.resource, scope.namespace, listing.items, listing.version)
-        self._watches.compared(scope)
+        self._watches.compared(scope, asked)
         stale = [key for key in wrong if self._store.get(*key) is not None]
         if wrong:
             extra = {"watch": str(scope), "changes": len(stale), "deletions": len(wrong) - len(stale)}

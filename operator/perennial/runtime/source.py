@@ -14,6 +14,7 @@ reach a handler, but they are what proves that a watch lives.
 import asyncio
 import contextlib
 import logging
+import random
 import threading
 import time
 import weakref
@@ -184,7 +185,6 @@ class KopfSource:
         settings.networking.connect_timeout = self._connect_timeout
         settings.networking.request_timeout = self._request_timeout
         settings.networking.error_backoffs = (1, 1, 2, 3, *[5] * 20)  # by default up to 21 s after an outage's end
-        settings.watching.server_timeout = WATCH_SECONDS
         settings.queueing.error_delays = (1, 2, 5, 10)
         settings.persistence.diffbase_storage = _NoDiffBase()
         settings.persistence.progress_storage = _NoProgress()
@@ -307,8 +307,9 @@ class _Sessions:
         if scope is None:
             return await handler(request)
         watch = request.url.query.get("watch") == "true"
-        if not watch:
-            request.url = request.url.update_query(fieldSelector=_NOTHING)
+        # Not all for as long, lest those of a hundred namespaces come back in the same second for ever.
+        seconds = max(1, round(WATCH_SECONDS * random.uniform(0.8, 1)))  # noqa: S311 - no secret
+        request.url = request.url.update_query({"timeoutSeconds": seconds} if watch else {"fieldSelector": _NOTHING})
         response = await handler(request)
         if watch and response.ok:
             response.content = _Heard(response.content, scope, self._watches)  # type: ignore[assignment]

@@ -14,8 +14,8 @@ from perennial.runtime.clock import Clock
 from perennial.runtime.resources import Key, Resource
 
 WATCH_SECONDS: Final = 55
-"""How long a watch lasts. Bookmarks alone would not do: a kind that does not change has one only when etcd reports
-progress, which by its default takes ten minutes."""
+"""How long a watch lasts, at most. Bookmarks alone would not do: a kind that does not change has one only when etcd
+reports progress, which by its default takes ten minutes."""
 SILENT_SECONDS: Final = 72.0
 """After so long without a sign a watch is dead. kopf has begun a silent stream anew by then, after 70 s, in vain."""
 _STAYS_DEAD_SECONDS: Final = 180.0
@@ -81,10 +81,10 @@ class Watches:
         """Take note that we wrote an object: its watch has to report it at this resourceVersion or a later one."""
         self._unechoed[key] = (version, self._clock.monotonic())
 
-    def compared(self, scope: Scope) -> None:
-        """Take note that the cache was compared with a list, so that nothing from before can be missing."""
-        self._signs[scope].compared = now = self._clock.monotonic()
-        for key in [key for key, (_, since) in self._unechoed.items() if since < now and self._scope(key) == scope]:
+    def compared(self, scope: Scope, asked: float) -> None:
+        """Take note that the cache was compared with a list that was asked for then: nothing from before is missing."""
+        self._signs[scope].compared = self._clock.monotonic()
+        for key in [key for key, (_, since) in self._unechoed.items() if since <= asked and self._scope(key) == scope]:
             del self._unechoed[key]
 
     def last_report(self, scope: Scope) -> float:

@@ -295,9 +295,11 @@ def test_what_was_refused_is_not_sent_again_until_the_intent_or_the_generation_i
         world.error = {"apply": REFUSED}
         plan = Plan(applies=(Apply(manifest=child()),))
         for sent in (["apply flights-a", "status flights", "event Invalid"], [], []):
+            world.api.requests.clear()
             with pytest.raises(Terminal, match=r"Invalid: spec\.replicas must be at least 0"):
                 await world.carry_out(plan)
             assert world.log == sent
+            assert bool(world.api.requests) == bool(sent), "something was read for nothing"
         with pytest.raises(Terminal):
             await world.carry_out(Plan(applies=(Apply(manifest=child(value="2")),)))
         assert world.log == ["apply flights-a"], "another intent"

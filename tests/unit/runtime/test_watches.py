@@ -42,7 +42,7 @@ def test_a_watch_that_falls_silent_is_named_once_for_each_time_that_it_was_silen
         await asyncio.sleep(13)
         assert seen.silent() == [PODS]
         assert seen.longest_silence(POD) == 73
-        seen.compared(PODS)
+        seen.compared(PODS, asyncio.get_running_loop().time())
         assert seen.silent() == []
         seen.heard(DATASETS)
         await asyncio.sleep(71)
@@ -59,12 +59,12 @@ def test_it_is_dead_where_the_api_answers_and_never_before_a_new_watch_could_hav
         await minutes(seen, 1, DATASETS, PODS)
         await minutes(seen, 4, DATASETS)
         assert seen.dead() is None, "no list worked: that is the API server's affair"
-        seen.compared(PODS)
+        seen.compared(PODS, asyncio.get_running_loop().time())
         assert seen.dead() == PODS
         seen.heard(PODS)
         assert seen.dead() is None
         await asyncio.sleep(75)
-        seen.compared(PODS)
+        seen.compared(PODS, asyncio.get_running_loop().time())
         assert seen.dead() is None
 
     run(story())
@@ -91,7 +91,9 @@ def test_a_list_takes_the_place_of_what_did_not_come_back() -> None:
         seen.wrote(Key("Pod", "b", "one"), 8)
         await asyncio.sleep(16)
         assert seen.unechoed() == [Scope(POD, "a"), Scope(POD, "b")]
-        seen.compared(Scope(POD, "a"))
+        seen.compared(Scope(POD, "b"), 999)
+        assert seen.unechoed() == [Scope(POD, "a"), Scope(POD, "b")], "the list was asked for before the write"
+        seen.compared(Scope(POD, "a"), asyncio.get_running_loop().time())
         assert seen.unechoed() == [Scope(POD, "b")]
 
     run(story())
