@@ -84,13 +84,16 @@ class Store:
 
     def put(self, kind: str, manifest: Manifest) -> bool:
         """Take the state of an object. Return False if the store knew that, or something newer, already."""
+        return self._put(kind, trimmed(manifest))
+
+    def _put(self, kind: str, manifest: Manifest) -> bool:
         key, version = key_of(kind, manifest), version_of(manifest)
         known = self._objects.get(key)
         if version <= (version_of(known) if known is not None else self._absent_at(key)):
             return False
         self._unlink(key)
         self._deleted.pop(key, None)
-        self._objects[key] = trimmed(manifest)
+        self._objects[key] = manifest
         self._names[kind, key.namespace].add(key.name)
         owner = controller_of(manifest)
         if owner is not None:
@@ -103,13 +106,13 @@ class Store:
         return self._remove(key_of(kind, manifest), version_of(manifest))
 
     def replace(self, kind: str, namespace: str | None, manifests: Iterable[Manifest], version: int) -> Keys:
-        """Take a complete list of a kind at a resourceVersion; return the keys on which the store was wrong.
+        """Take a complete list of a kind, trimmed, at a resourceVersion; return the keys on which the store was wrong.
 
         `namespace` None: the list is over all namespaces. Objects that the store knows and the list has not are gone,
         unless the store has heard of them after the list was made.
         """
         listed = {key_of(kind, manifest): manifest for manifest in manifests}
-        wrong = [key for key, manifest in listed.items() if self.put(kind, manifest)]
+        wrong = [key for key, manifest in listed.items() if self._put(kind, manifest)]
         scope = [key for key in self._objects if key.kind == kind and namespace in (CLUSTER, key.namespace)]
         wrong += [key for key in scope if key not in listed and self._remove(key, version)]
         floor = max(version, self._listed.get((kind, namespace), 0))

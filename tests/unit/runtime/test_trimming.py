@@ -1,5 +1,6 @@
 """The cache keeps what planners look at."""
 
+import json
 from typing import Any
 
 import pytest
@@ -46,6 +47,13 @@ def test_kubectls_copy_of_a_manifest_is_dropped_and_other_annotations_are_kept()
     annotated = seen("TrainingRun")
     annotated["metadata"]["annotations"] = {LAST_APPLIED: "{}", "team": "data"}
     assert trimmed(annotated)["metadata"]["annotations"] == {"team": "data"}
+
+
+def test_the_words_that_all_objects_have_are_in_memory_once() -> None:
+    texts = [json.dumps(seen(status={"phase": "Running", "conditions": [{"type": "Ready"}]})) for _ in range(2)]
+    one, other = (trimmed(json.loads(text)) for text in texts)
+    assert one["status"]["phase"] is other["status"]["phase"]
+    assert next(iter(one["status"])) is next(iter(other["status"]))
 
 
 @pytest.mark.parametrize("kind", ["Pod", "Job", "Deployment"])
