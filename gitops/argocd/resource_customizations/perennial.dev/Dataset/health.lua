@@ -22,17 +22,9 @@ if conditions.Ready == nil or obj.status.observedGeneration ~= obj.metadata.gene
   return { status = "Progressing", message = "Waiting for the operator to look at this generation" }
 end
 if says("Reconciling", "True") then
-  -- A first check that cannot start, for want of a claim for instance, says why.
-  return health("Progressing", says("Fetched", "False") and "Fetched" or "Reconciling")
+  return health("Progressing", "Reconciling")
 end
 if says("Stalled", "True") then
   return health(conditions.Stalled.reason == "Suspended" and "Suspended" or "Degraded", "Stalled")
 end
-if says("Ready", "False") then
-  return health("Degraded", says("Fetched", "False") and "Fetched" or "Ready")
-end
-if says("Fetched", "False") then
-  -- The recorded version may be used; that there may be a newer one is worth a word.
-  return { status = "Healthy", message = conditions.Ready.message .. " " .. conditions.Fetched.message }
-end
-return health("Healthy", "Ready")
+return health(says("Ready", "True") and "Healthy" or "Degraded", "Ready")
