@@ -20,7 +20,14 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SYSTEM, NAMESPACE, NAME = "perennial-system", "flights", "flight-delay"
-COLLECTOR, MLFLOW = "flight-delay-collector:9900", "perennial-mlflow:5000"
+MLFLOW = "perennial-mlflow:5000"
+# Run in the replayer's pod, whose token the collector takes.
+ASK_COLLECTOR = """
+from pathlib import Path
+from urllib.request import Request, urlopen
+proof = {"Authorization": "Bearer " + Path("/var/run/collector/token").read_text()}
+print(urlopen(Request("http://flight-delay-collector:9900/v1/state", headers=proof), timeout=10).read().decode())
+"""
 SLO = "missed-late"
 PLACEHOLDER = "perennial.dev/flights:dev"
 GROUP = "perennial.dev"
@@ -114,6 +121,11 @@ def ask(namespace: str, service: str, path: str) -> dict:
     return json.loads(kubectl("get", "--raw", f"/api/v1/namespaces/{namespace}/services/{service}/proxy{path}"))
 
 
+def collector() -> dict:
+    """Return the state that the collector tells to those of its namespace."""
+    return json.loads(kubectl("exec", "deployment/replayer", "--", "python3", "-c", ASK_COLLECTOR))
+
+
 def deployment() -> dict:
     """Return the ModelDeployment's status."""
     return get("modeldeployment", NAME).get("status", {})
@@ -137,7 +149,7 @@ def replayed() -> str:
 
 def matured(model_version: str, since: str = "") -> list[dict]:
     """Return the promise's outcome in each week whose labels are in and which a model version answered for."""
-    cohorts = ask(NAMESPACE, COLLECTOR, "/v1/state")["cohorts"]
+    cohorts = collector()["cohorts"]
     mine = [cohort for cohort in cohorts if cohort["matured"] and cohort["modelVersion"] == model_version]
     weeks = [
         cohort for cohort in mine if datetime.fromisoformat(cohort["start"]) >= datetime.fromisoformat(since or EVER)
@@ -328,7 +340,7 @@ class Demo:
         self.story.tell("Deployment/replayer", "What the passengers saw", evidence)
 
     def predictions(self) -> int:
-        return ask(NAMESPACE, COLLECTOR, "/v1/state")["predictions"]
+        return collector()["predictions"]
 
     def broken(self) -> dict | None:
         status = deployment()

@@ -1,6 +1,7 @@
 """The world outside, played back: days go by, flights ask for predictions, labels come later, the lake grows.
 
     python replay.py --service http://flight-delay --collector http://flight-delay-collector:9900 --lake /lake/weeks
+                     --token /var/run/collector/token
 
 The clock starts at --start, as soon as the service answers. A fixed sample of each day's flights asks an hour before
 its departure (POST /invocations, one row, `x-prediction-id` = the flight); --label-days later its label goes to the
@@ -201,9 +202,10 @@ class Replay:
                 continue
             labels = [{"id": flight, "label": int(late)} for _, flight, late in ripe]
             try:
-                async with self.session.post(f"{self.options.collector}/v1/labels", json={"labels": labels}) as answer:
+                url, body = f"{self.options.collector}/v1/labels", {"labels": labels}
+                async with self.session.post(url, json=body, headers=self.proof()) as answer:
                     taken = answer.status == 200
-            except (aiohttp.ClientError, TimeoutError):
+            except (aiohttp.ClientError, TimeoutError, OSError):
                 taken = False
             if taken:
                 self.counts.labels += len(ripe)
@@ -211,6 +213,11 @@ class Replay:
                 self.counts.label_failures += 1
                 self.due.extendleft(reversed(ripe))
                 await asyncio.sleep(1)
+
+    def proof(self) -> dict:
+        """Return what tells the collector who sends the labels. The kubelet renews the token, so it is read anew."""
+        token = self.options.token
+        return {} if token is None else {"Authorization": f"Bearer {token.read_text().strip()}"}
 
     def write_weeks(self) -> None:
         """Write every week whose labels are all known."""
@@ -291,6 +298,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--service", required=True, help="where predictions are asked for")
     parser.add_argument("--collector", required=True, help="where labels go")
+    parser.add_argument("--token", type=Path, help="file of a service account's token for the collector")
     parser.add_argument("--lake", type=Path, required=True, help="folder of the weekly files")
     parser.add_argument("--start", type=moment, default=moment("2013-05-01"), help="the day the clock starts on")
     parser.add_argument("--seconds-per-week", type=float, default=10.0, help="the pace")

@@ -23,6 +23,7 @@ from typing import Any, Final, NoReturn
 from perennial import __version__, facts, logs
 from perennial.plan import dataset, model_deployment, training_run
 from perennial.plan.actions import Call, Manifest
+from perennial.plan.model_deployment.trust import user
 from perennial.plan.observed import PlanSettings
 from perennial.runtime.applier import CallHandler
 from perennial.runtime.connection import connect
@@ -93,6 +94,7 @@ def reconcilers(store: Store, outside: facts.Outside, settings: Settings) -> Seq
         server_image=settings.image_server,
         router_image=settings.image_router,
         mlflow_url=settings.mlflow_url,
+        operator_user=user(settings.namespace, settings.service_account),
         cluster_domain=settings.cluster_domain,
         image_pull_policy=settings.image_pull_policy,
     )
@@ -154,11 +156,19 @@ async def run(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     connection = await connect()
     store = Store()
-    async with facts.client_session() as session:
+    async with facts.client_session() as session, connection.session() as api_session:
         mlflow = facts.MLflow(settings.mlflow_url, session)
         models = facts.ModelFacts(mlflow, lambda model: operator.intake.enqueue(users_of_model(store, model)))
-        collectors = facts.Collectors(session, lambda key: operator.intake.enqueue([Key(MODEL_DEPLOYMENT.kind, *key)]))
-        outside = facts.Outside(mlflow, models, collectors, settings.collector)
+        tokens = facts.Tokens(
+            facts.Transport("the Kubernetes API", connection.server, api_session),
+            settings.namespace,
+            settings.service_account,
+            lambda: operator.intake.enqueue(store.keys(MODEL_DEPLOYMENT.kind)),
+        )
+        collectors = facts.Collectors(
+            session, tokens, lambda key: operator.intake.enqueue([Key(MODEL_DEPLOYMENT.kind, *key)])
+        )
+        outside = facts.Outside(mlflow, models, collectors, tokens, settings.collector)
         identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         operator = Operator(
             connection,

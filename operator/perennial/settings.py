@@ -39,6 +39,11 @@ class Settings:
         "The pull policy of all pods that are made.", "IfNotPresent"
     )
     namespace: str = _setting("The operator's own namespace: its lease is there.", "perennial-system")
+    service_account: str = _setting(
+        """The operator's service account, in its own namespace. By its tokens the operator proves itself to the
+        collectors, each by a token that is good for that collector alone.""",
+        "perennial",
+    )
     namespaces: tuple[str, ...] = _setting(
         """The namespaces to watch, separated by commas; empty: all. With a list, namespaced Roles are enough, and each
         namespace costs nine watches.""",

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from cluster.apiserver import ControlPlane
@@ -11,7 +12,16 @@ from cluster.errors import ClusterError
 from cluster.rest import Api
 from perennial.api.model_deployment import ModelDeploymentStatus
 from perennial.api.wire import Slot
-from perennial.runtime.resources import DEPLOYMENT, EVENT, LEASE, MODEL_DEPLOYMENT, POD, TRAINING_RUN
+from perennial.runtime.resources import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    EVENT,
+    LEASE,
+    MODEL_DEPLOYMENT,
+    POD,
+    SERVICE_ACCOUNT,
+    TRAINING_RUN,
+)
 
 NAME = "delay"
 LEASE_NAME = "perennial-operator"
@@ -44,23 +54,68 @@ def run_of(version: str) -> dict[str, Any]:
     }
 
 
-class Node:
-    """Plays the kubelet: every pod of the namespace gets ready at 127.0.0.1, but for slots that are held back."""
+class Accounts:
+    """The namespace's service accounts. Their tokens are real, and so is the file by which the collector knows them."""
 
-    def __init__(self, api: Api, namespace: str) -> None:
+    def __init__(self, api: Api, namespace: str, directory: Path) -> None:
+        self.operator = f"system:serviceaccount:{namespace}:perennial"
+        self.neighbour = f"system:serviceaccount:{namespace}:somebody"
+        self.trust = directory / "trust.json"
+        self._api = api
+        self._audience = f"perennial.dev/{namespace}/{NAME}"
+        make_account(api, namespace, "somebody")
+        self._kept: dict[str, str] = {}
+
+    def token(self, user: str) -> str:
+        """Return a token of a service account for the collector."""
+        if user not in self._kept:
+            self._kept[user] = token(self._api, user, self._audience)
+        return self._kept[user]
+
+
+def make_account(api: Api, namespace: str, name: str) -> None:
+    """Make a service account."""
+    manifest = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+    api.call("POST", SERVICE_ACCOUNT.path(namespace), manifest)
+
+
+def token(api: Api, user: str, audience: str) -> str:
+    """Return a token of a service account, by its user name."""
+    namespace, name = user.split(":")[2:]
+    asked = {"spec": {"audiences": [audience], "expirationSeconds": 3600}}
+    answer = api.call("POST", SERVICE_ACCOUNT.path(namespace, name, "token"), asked)
+    return str(answer["status"]["token"])
+
+
+class Node:
+    """Plays the kubelet: every pod of the namespace gets ready at 127.0.0.1, but for slots that are held back.
+
+    What the collector's ConfigMap says is brought to the file that the collector reads.
+    """
+
+    def __init__(self, api: Api, namespace: str, trust: Path) -> None:
         self.held: set[Slot] = set()
         self._api = api
         self._pods = POD.path(namespace)
+        self._config = CONFIG_MAP.path(namespace, f"{NAME}-collector")
+        self._trust = trust
 
     async def run(self) -> None:
         """Play until cancelled."""
         while True:
+            await asyncio.to_thread(self._bring_trust)
             pods = await asyncio.to_thread(self._api.get, self._pods)
             for pod in pods["items"]:
                 waits = not pod.get("status", {}).get("podIP") and not pod["metadata"].get("deletionTimestamp")
                 if waits and pod["metadata"]["labels"].get("perennial.dev/slot") not in self.held:
                     await asyncio.to_thread(self._start, pod["metadata"]["name"])
             await asyncio.sleep(0.2)
+
+    def _bring_trust(self) -> None:
+        with contextlib.suppress(ClusterError):  # it is not there yet
+            draft = self._trust.with_suffix(".new")
+            draft.write_text(self._api.get(self._config)["data"]["trust.json"])
+            draft.replace(self._trust)
 
     def _start(self, name: str) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -118,13 +173,14 @@ class CanaryCluster:
         return [each["note"] for each in items for _ in range((each.get("series") or {}).get("count", 1))]
 
     def writes(self) -> list[tuple[str, str, str]]:
-        """Return all that operators wrote in this namespace (verb, resource, name), but for their lease."""
+        """Return all that operators wrote in this namespace (verb, resource, name), but for their lease and tokens."""
         found = []
         for line in self._audit_log.read_text().splitlines():
             event = json.loads(line)
             about = event.get("objectRef", {})
             ours = event.get("userAgent", "").startswith("perennial") and about.get("namespace") == self.namespace
-            if ours and event["verb"] not in {"get", "list", "watch"} and about["resource"] != LEASE.plural:
+            aside = about.get("resource") in {LEASE.plural, SERVICE_ACCOUNT.plural}
+            if ours and event["verb"] not in {"get", "list", "watch"} and not aside:
                 resource = "/".join(filter(None, (about["resource"], about.get("subresource"))))
                 found.append((event["verb"], resource, about.get("name", "")))
         return found

@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 import aiohttp
+from canary_cluster import Accounts
 
 DATAPLANE = str(Path(__file__).parents[1] / "dataplane")
 if DATAPLANE not in sys.path:
@@ -45,13 +46,11 @@ class Weights:
 class CanaryDataPlane:
     """Real processes, and clients that send requests through both routers. Version 1 is in slot a, version 2 in b."""
 
-    def __init__(self, session: aiohttp.ClientSession, directory: Path) -> None:
+    def __init__(self, session: aiohttp.ClientSession, directory: Path, accounts: Accounts) -> None:
         self.session = session
         self.models: dict[Slot, Model] = {"a": Model(), "b": Model()}
-        self.collector = CollectorProcess(directory, session)
-        self.routers = [
-            Router(name, directory, self.models, self.collector.port, session) for name in ("router-1", "router-2")
-        ]
+        self.collector = CollectorProcess(directory, session, accounts)
+        self.routers = [Router(name, directory, self.models, self.collector) for name in ("router-1", "router-2")]
         self.traffic = [Traffic(session, router.url) for router in self.routers]
 
     @asynccontextmanager

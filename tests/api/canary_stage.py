@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 import aiohttp
-from canary_cluster import DEPLOYED, WEIGHTS, CanaryCluster, Node
+from canary_cluster import DEPLOYED, WEIGHTS, Accounts, CanaryCluster, Node
 from canary_dataplane import PATIENCE, CanaryDataPlane
 from canary_history import History
 from canary_tap import Tap, Trap
@@ -229,9 +229,10 @@ async def canary_stage(
     cluster = CanaryCluster(control_plane, namespace)
     async with AsyncExitStack() as stack:
         plain = await stack.enter_async_context(aiohttp.ClientSession())
-        data = await stack.enter_async_context(CanaryDataPlane(plain, directory).running())
+        accounts = Accounts(control_plane.api, namespace, directory)
+        data = await stack.enter_async_context(CanaryDataPlane(plain, directory, accounts).running())
         tap = await stack.enter_async_context(Tap(data.collector.url, cluster.status, plain).running())
-        made = CanaryStage(cluster, data, tap, Node(control_plane.api, namespace), start)
+        made = CanaryStage(cluster, data, tap, Node(control_plane.api, namespace, accounts.trust), start)
         version = await made.until("ModelDeployments are served", cluster.version)
         watch = f"{server}{MODEL_DEPLOYMENT.path(namespace)}?watch=true&resourceVersion={version}"
         for forever in (made.history.follow(session, watch), made.node.run()):

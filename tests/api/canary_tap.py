@@ -104,9 +104,9 @@ class Tap:
 
     async def _pass_on(self, request: web.Request) -> web.Response:
         url, limit = f"{self._collector}{request.path_qs}", aiohttp.ClientTimeout(total=90)
-        body = await request.read()
+        body, headers = await request.read(), {"Authorization": request.headers.get("Authorization", "")}
         try:
-            async with self._session.request(request.method, url, data=body, timeout=limit) as answer:
+            async with self._session.request(request.method, url, data=body, headers=headers, timeout=limit) as answer:
                 return web.Response(
                     body=await answer.read(), status=answer.status, content_type=answer.content_type, charset="utf-8"
                 )

@@ -22,7 +22,7 @@ from widgets import DEFINITION, WIDGET
 from cluster.apiserver import ControlPlane
 from perennial.runtime.client import Client
 from perennial.runtime.connection import Connection
-from perennial.runtime.resources import Resource
+from perennial.runtime.resources import SERVICE_ACCOUNT, Resource
 
 REPOSITORY = Path(__file__).parents[2]
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -96,6 +96,8 @@ def start_operator(control_plane: ControlPlane, namespace: str, tmp_path: Path) 
     Its lease is in the test's namespace, too. Nothing is left running, also where the test fails.
     """
     started: list[Process] = []
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "perennial"}}
+    control_plane.api.call("POST", SERVICE_ACCOUNT.path(namespace), account)
 
     def start(module: str = "perennial.app", *, kubeconfig: Path = control_plane.kubeconfig, **more: str) -> Process:
         environment = {

@@ -41,14 +41,13 @@ async def collector(tmp_path: Path, session: aiohttp.ClientSession) -> AsyncIter
 @pytest.fixture
 def make_router(
     tmp_path: Path,
-    session: aiohttp.ClientSession,
     collector: CollectorProcess,
     stable_model: Model,
     candidate_model: Model,
 ) -> Callable[[str], Router]:
     """Return what makes routers of a name, not yet started."""
     models: dict[Slot, Model] = {"a": stable_model, "b": candidate_model}
-    return lambda name: Router(name, tmp_path, models, collector.port, session)
+    return lambda name: Router(name, tmp_path, models, collector)
 
 
 @pytest.fixture

@@ -18,12 +18,14 @@ from io import BytesIO
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import aiohttp
+from accounts import Accounts
 from aiohttp import web
 
 from perennial.api.wire import Arm, Canary, ErrorRate, Monitoring, Policy, SloPolicy, Slot, State
-from perennial.plan.model_deployment.router import Addresses, bootstrap
+from perennial.plan.model_deployment.router import Addresses, bootstrap, token_secret
 
 T = TypeVar("T")
 PATIENCE = 30.0
@@ -115,16 +117,20 @@ class Program:
 class Router:
     """An Envoy with our bootstrap."""
 
-    def __init__(
-        self, name: str, directory: Path, models: dict[Slot, Model], collector: int, session: aiohttp.ClientSession
-    ) -> None:
+    def __init__(self, name: str, directory: Path, models: dict[Slot, Model], collector: "CollectorProcess") -> None:
         self.traffic, self.statistics, self.admin = free_port(), free_port(), free_port()
+        self.token = directory / f"{name}-token" / "token"
+        self.token.parent.mkdir()
+        self._secret = directory / f"{name}-token.json"
+        self._secret.write_text(json.dumps(token_secret(str(self.token))))
         addresses = Addresses(
             slots={slot: ("127.0.0.1", model.port) for slot, model in models.items()},
-            collector=("127.0.0.1", collector),
+            collector=("127.0.0.1", collector.port),
             traffic=("127.0.0.1", self.traffic),
             statistics=("127.0.0.1", self.statistics),
             admin=("127.0.0.1", self.admin),
+            token_secret=str(self._secret),
+            token_folder=str(self.token.parent),
         )
         file = directory / f"{name}.json"
         file.write_text(json.dumps(bootstrap("model", "default", "a", addresses=addresses)))
@@ -132,10 +138,13 @@ class Router:
         options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning", "--service-node", name]
         self.program = Program([binary, "-c", str(file), *options], directory / f"{name}.log")
         self.url = f"http://127.0.0.1:{self.traffic}"
-        self._session = session
+        self._collector = collector
+        self._session = collector.session
 
     async def start(self) -> None:
         """Start and wait until it listens."""
+        accounts = self._collector.accounts
+        self.token.write_text(accounts.token(accounts.neighbour))
         await self.program.start()
         await eventually(self._serves, "the router serves")
 
@@ -153,17 +162,19 @@ class Router:
 class CollectorProcess:
     """`python -m perennial.collector` and a client of it."""
 
-    def __init__(self, directory: Path, session: aiohttp.ClientSession) -> None:
+    def __init__(self, directory: Path, session: aiohttp.ClientSession, accounts: Any = None) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.accounts = Accounts(directory) if accounts is None else accounts
         self.database = directory / "collector.sqlite"
         self._directory = directory
-        self._session = session
+        self.session = session
         self.program: Program | None = None
 
     async def start(self, *routers: Router) -> None:
         names = [f"127.0.0.1:{router.statistics}" for router in routers] or [f"127.0.0.1:{free_port()}"]
         arguments = ["--database", str(self.database), "--host", "127.0.0.1", "--port", str(self.port)]
+        arguments += ["--trust", str(self.accounts.trust)]
         for name in names:
             arguments += ["--routers", name]
         command = [sys.executable, "-m", "perennial.collector", *arguments]
@@ -178,26 +189,35 @@ class CollectorProcess:
 
     async def ready(self) -> bool:
         try:
-            async with self._session.get(f"{self.url}/readyz") as response:
+            async with self.session.get(f"{self.url}/readyz") as response:
                 return response.status == 200
         except aiohttp.ClientError:
             return False
 
     async def put(self, policy: Policy) -> State:
-        async with self._session.put(f"{self.url}/v1/policy", data=policy.model_dump_json()) as response:
-            text = await response.text()
-            assert response.status == 200, text
-            return State.model_validate_json(text)
+        """Tell a policy, as the operator."""
+        status, answer = await self.ask("PUT", "/v1/policy", policy.model_dump(mode="json"))
+        assert status == 200, answer
+        return State.model_validate(answer)
 
     async def state(self, **query: str) -> State:
-        async with self._session.get(f"{self.url}/v1/state", params=query) as response:
-            text = await response.text()
-            assert response.status == 200, text
-            return State.model_validate_json(text)
+        """Return the state, as the operator is told it."""
+        status, answer = await self.ask("GET", f"/v1/state?{urlencode(query)}")
+        assert status == 200, answer
+        return State.model_validate(answer)
 
     async def post(self, path: str, data: Any) -> tuple[int, dict[str, Any]]:
-        body = BytesIO(json.dumps(data).encode())
-        async with self._session.post(f"{self.url}{path}", data=body) as response:
+        """Post as somebody of the same namespace."""
+        return await self.ask("POST", path, data, user=self.accounts.neighbour)
+
+    async def ask(
+        self, method: str, path: str, data: Any = None, *, user: str | None = None, token: str | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """Ask as the operator, as another user, or with a certain token."""
+        body = None if data is None else BytesIO(json.dumps(data).encode())
+        shown = token if token is not None else self.accounts.token(user or self.accounts.operator)
+        headers = {"Authorization": f"Bearer {shown}"} if shown else {}
+        async with self.session.request(method, f"{self.url}{path}", data=body, headers=headers) as response:
             return response.status, await response.json()
 
     async def until(self, seen: Callable[[State], bool], what: str, patience: float = PATIENCE) -> State:

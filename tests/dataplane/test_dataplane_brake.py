@@ -104,7 +104,7 @@ async def test_killing_the_collector_forgets_no_evidence_and_counts_nothing_twic
 async def test_a_candidate_that_cannot_be_reached_is_braked(
     tmp_path, session: aiohttp.ClientSession, collector: CollectorProcess, stable_model: Model
 ) -> None:
-    router = Router("router-1", tmp_path, {"a": stable_model, "b": Model()}, collector.port, session)
+    router = Router("router-1", tmp_path, {"a": stable_model, "b": Model()}, collector)
     try:
         await router.start()
         await collector.start(router)

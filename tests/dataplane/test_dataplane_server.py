@@ -41,7 +41,7 @@ async def test_a_prediction_is_served_reported_and_labelled(
     echo: Path, tmp_path: Path, session: aiohttp.ClientSession, collector: CollectorProcess
 ) -> None:
     slot = Model()  # only its port: the real server listens there
-    router = Router("router-1", tmp_path, {"a": slot, "b": Model()}, collector.port, session)
+    router = Router("router-1", tmp_path, {"a": slot, "b": Model()}, collector)
     await collector.start(router)
     await collector.put(policy(None, MISSED, monitoring=Monitoring(cohort_seconds=3600, max_label_delay_seconds=60)))
     environment = {
@@ -50,6 +50,7 @@ async def test_a_prediction_is_served_reported_and_labelled(
         "MODEL_VERSION": "7",
         "PERENNIAL_VERSION": "v-old",
         "PERENNIAL_COLLECTOR": collector.url,
+        "PERENNIAL_COLLECTOR_TOKEN": str(router.token),  # a pod of the same namespace
         "PERENNIAL_DRAIN_SECONDS": "0",
         "HOST": "127.0.0.1",
         "PORT": str(slot.port),

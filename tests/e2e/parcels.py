@@ -8,6 +8,7 @@ from kube import Kube, until
 
 SCRIPTS = Path(__file__).parent / "scripts"
 MODEL = "parcels"
+DEPLOYMENT = "shop"
 API = "perennial.dev/v1alpha1"
 SAFE = {
     "allowPrivilegeEscalation": False,
@@ -73,6 +74,7 @@ def toolbox(kube: Kube, image: str) -> None:
                             {"name": "lake", "mountPath": "/lake"},
                             {"name": "scripts", "mountPath": "/scripts"},
                             {"name": "tmp", "mountPath": "/tmp"},
+                            {"name": "collector", "mountPath": "/var/run/collector", "readOnly": True},
                         ],
                     }
                 ],
@@ -80,11 +82,17 @@ def toolbox(kube: Kube, image: str) -> None:
                     {"name": "lake", "persistentVolumeClaim": {"claimName": "lake"}},
                     {"name": "scripts", "configMap": {"name": "scripts"}},
                     {"name": "tmp", "emptyDir": {}},
+                    {"name": "collector", "projected": {"sources": [{"serviceAccountToken": token_for(kube)}]}},
                 ],
             },
         },
     )
     kube("wait", "--for=condition=Ready", "pod/toolbox", "--timeout=120s")
+
+
+def token_for(kube: Kube) -> dict[str, Any]:
+    """Return the projection of a token for the namespace's collector: it proves who sends labels."""
+    return {"audience": f"perennial.dev/{kube.namespace}/{DEPLOYMENT}", "expirationSeconds": 3600, "path": "token"}
 
 
 def fill_lake(kube: Kube, first: int, last: int, *more: str, folder: str = "days") -> None:

@@ -1,5 +1,6 @@
 """A ModelDeployment's life: it serves, brakes, rolls back, promotes, survives kills, and retrains itself."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from reapply import Reapplying
 
 pytestmark = pytest.mark.e2e
 
-NAME = "shop"
+NAME = parcels.DEPLOYMENT
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,8 @@ def traffic(kube: Kube, trained: str) -> Iterator[Traffic]:
 
 def collector(kube: Kube) -> dict[str, Any]:
     """What the collector says of itself."""
-    state: dict[str, Any] = kube.proxy(f"{NAME}-collector:9900", "/v1/state")
+    said = kube.execute("toolbox", "python3", "/scripts/ask.py", f"http://{NAME}-collector:9900/v1/state")
+    state: dict[str, Any] = json.loads(said)
     return state
 
 

@@ -76,6 +76,7 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- /* The settings that the chart makes from its other values, and what decides them. */ -}}
 {{- define "perennial.ownSettings" -}}
 PERENNIAL_NAMESPACE: the release's namespace
+PERENNIAL_SERVICE_ACCOUNT: serviceAccount.name
 PERENNIAL_NAMESPACES: watchNamespaces
 PERENNIAL_IMAGE_OPERATOR: images.operator
 PERENNIAL_IMAGE_SERVER: images.server

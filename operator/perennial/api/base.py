@@ -86,6 +86,9 @@ ObjectName = Annotated[
 ]
 """The name of any other object in the same namespace."""
 
+NamespaceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+"""The name of a namespace. Only who is let in is ever named with one: references stay in their own."""
+
 PartName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 """The name of an item in a list of a spec: an SLO, an expectation."""
 

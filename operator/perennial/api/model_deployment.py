@@ -13,6 +13,8 @@ from perennial.api.base import (
     Image,
     ModelName,
     ModelVersionName,
+    NamespaceName,
+    ObjectName,
     OpenShare,
     Part,
     PartName,
@@ -246,6 +248,34 @@ class Monitoring(Part):
     ] = "0.01"
 
 
+class Labeller(Part):
+    """A service account."""
+
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+
+    namespace: Annotated[NamespaceName | None, Field(description="Its namespace; absent: the ModelDeployment's.")] = (
+        None
+    )
+    service_account: Annotated[ObjectName, Field(description="Its name.")]
+
+
+class Labels(Part):
+    """Where labels may come from."""
+
+    from_: Annotated[
+        tuple[Labeller, ...],
+        Field(
+            min_length=1,
+            max_length=32,
+            description=(
+                "The service accounts that labels are taken from, and no others. They prove themselves by a token with "
+                "the audience perennial.dev/<namespace>/<name of the ModelDeployment>."
+            ),
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
+    ]
+
+
 class Trigger(Part):
     """What starts a retraining."""
 
@@ -331,6 +361,10 @@ class ModelDeploymentSpec(Part):
     monitoring: Annotated[Monitoring, Field(description="How the stable version's predictions are judged.")] = (
         Monitoring()
     )
+    labels: Annotated[
+        Labels | None,
+        Field(description="Where labels may come from; absent: from every service account of this namespace."),
+    ] = None
     storage: Annotated[Quantity, Field(description="The collector's volume: predictions, labels, evidence.")] = "1Gi"
     retraining: Annotated[
         Retraining | None, Field(description="What is trained when the stable version is no longer right.")

@@ -2,6 +2,7 @@
 
 The operator PUTs a `Policy` (who is stable, who is the candidate, which weight is wanted, what is promised) to
 `/v1/policy`, and follows `GET /v1/state?after=REVISION&wait=SECONDS` (a long-poll), which answers a `State`.
+Whom a collector believes is in a `Trust`, a file that the operator writes.
 Weights are thousandths of the requests. Times are RFC 3339 in UTC, evidence is a natural logarithm of an e-value.
 """
 
@@ -55,6 +56,27 @@ class Role(StrEnum):
     CRITICAL = "Critical"
     ADVISORY = "Advisory"
     DRY_RUN = "DryRun"
+
+
+class Trust(Wire):
+    """Whom a collector believes, and whom it lets do what: `trust.json` in its ConfigMap.
+
+    Everyone proves itself by a service-account token of the cluster, made for `audience` alone.
+    """
+
+    issuer: str
+    keys: tuple[dict[str, str], ...]
+    """The cluster's public keys, as its JWKS has them (RFC 7517)."""
+    audience: str
+    """The one audience that a token must be for: this collector's."""
+    operator: str
+    """The user name of the operator: it alone tells the policy."""
+    namespace: str
+    """The ModelDeployment's namespace, whose service accounts report predictions and read the state."""
+    labellers: tuple[str, ...] | None = None
+    """The user names that labels are taken from; None: those of all service accounts of the namespace."""
+    unproven_predictions: bool = False
+    """Whether predictions are also taken from pods without a token, because an earlier release made them."""
 
 
 class ErrorRate(Asked):

@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp import web
 
 from perennial import logs
+from perennial.collector.access import Access
 from perennial.collector.api import application
 from perennial.collector.database import Database
 from perennial.collector.router_stats import Routers
@@ -35,6 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="perennial.collector", description=__doc__)
     parser.add_argument("--database", type=Path, required=True, help="SQLite file; made if absent")
+    parser.add_argument(
+        "--trust", type=Path, required=True, help="JSON file that says whom to believe; read again when it changes"
+    )
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: all)")  # noqa: S104
     parser.add_argument("--port", type=int, default=9900, help="port to listen on; 0: any")
     parser.add_argument(
@@ -72,7 +76,7 @@ async def _run(options: argparse.Namespace) -> None:
     async with aiohttp.ClientSession() as session:
         collector = Collector(database, Routers(options.routers, session), WeightServer())
         await collector.start()
-        runner = web.AppRunner(application(collector), access_log=None, shutdown_timeout=2.0)
+        runner = web.AppRunner(application(collector, Access(options.trust)), access_log=None, shutdown_timeout=2.0)
         await runner.setup()
         site = web.TCPSite(runner, options.host, options.port)
         await site.start()

@@ -1,4 +1,8 @@
-"""The collector's HTTP interface. Bad input is 400 with one sentence and changes nothing; large bodies are 413."""
+"""The collector's HTTP interface.
+
+Who calls must prove who it is (401), and be allowed to (403): `perennial.collector.access`. Bad input is 400 with one
+sentence and changes nothing; large bodies are 413.
+"""
 
 from collections.abc import Awaitable, Callable
 from sqlite3 import Error as DatabaseError
@@ -8,6 +12,8 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from perennial.api.wire import Policy, State, Wire
+from perennial.collector import access
+from perennial.collector.access import Access, Rule
 from perennial.collector.bodies import BadInputError, read_labels, read_predictions
 from perennial.collector.metrics import exposition
 from perennial.collector.service import Collector
@@ -15,13 +21,28 @@ from perennial.collector.service import Collector
 MOST_BYTES = 4 * 1024 * 1024
 MOST_WAIT_SECONDS = 60.0
 
+RULES = {
+    ("PUT", "/v1/policy"): Rule(access.operator, "the operator"),
+    ("GET", "/v1/state"): Rule(access.reader, "the operator or a service account of namespace {namespace}"),
+    ("POST", "/v1/predictions"): Rule(
+        access.neighbour, "a service account of namespace {namespace}", lambda trust: trust.unproven_predictions
+    ),
+    ("POST", "/v1/labels"): Rule(
+        access.labeller,
+        "a service account that the ModelDeployment's spec.labels.from names (without it: of namespace {namespace})",
+    ),
+    ("POST", "/v3/discovery:runtime"): Rule(access.neighbour, "a router, which is in namespace {namespace}"),
+}
+UNGUARDED = frozenset({"/metrics", "/healthz", "/readyz"})
+"""The probes and the metrics tell no row and change nothing."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(collector: Collector) -> web.Application:
-    """Return the web application of a collector that was started."""
+def application(collector: Collector, known: Access) -> web.Application:
+    """Return the web application of a collector that was started, for callers that are known."""
     api = _Api(collector)
-    app = web.Application(client_max_size=MOST_BYTES, middlewares=[_errors])
+    app = web.Application(client_max_size=MOST_BYTES, middlewares=[_errors, access.guard(known, RULES, UNGUARDED)])
     app.add_routes(
         [
             web.put("/v1/policy", api.put_policy),
@@ -96,6 +117,9 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except BadInputError as error:
         return web.json_response({"error": str(error)}, status=400)
+    except access.AccessError as error:
+        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None  # noqa: PLR2004 - HTTP
+        return web.json_response({"error": str(error)}, status=error.status, headers=headers)
     except web.HTTPRequestEntityTooLarge:
         return web.json_response({"error": f"the body: must have at most {MOST_BYTES:,} bytes"}, status=413)
     except DatabaseError as error:

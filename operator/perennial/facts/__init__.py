@@ -9,6 +9,18 @@ from perennial.facts.errors import OutsideError, Refused, Unavailable
 from perennial.facts.mlflow import MLflow
 from perennial.facts.models import ModelFacts
 from perennial.facts.outside import Outside
-from perennial.facts.transport import client_session
+from perennial.facts.tokens import Tokens
+from perennial.facts.transport import Transport, client_session
 
-__all__ = ["Collectors", "MLflow", "ModelFacts", "Outside", "OutsideError", "Refused", "Unavailable", "client_session"]
+__all__ = [
+    "Collectors",
+    "MLflow",
+    "ModelFacts",
+    "Outside",
+    "OutsideError",
+    "Refused",
+    "Tokens",
+    "Transport",
+    "Unavailable",
+    "client_session",
+]

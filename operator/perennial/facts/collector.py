@@ -11,8 +11,10 @@ import aiohttp
 from pydantic import ValidationError
 
 from perennial.api.wire import Policy, State
-from perennial.facts.errors import OutsideError, Unavailable
+from perennial.facts.errors import OutsideError, Refused, Unavailable
+from perennial.facts.tokens import Tokens
 from perennial.facts.transport import Transport
+from perennial.plan.model_deployment.trust import audience
 from perennial.plan.observed import Fact
 
 SERVICE: Final = "collector"
@@ -35,6 +37,7 @@ class Collectors:
 
     Args:
         session: shared, see `perennial.facts.transport.client_session`.
+        tokens: prove to each collector that the operator is who asks.
         on_change: called with the key, in the event loop, when the state's revision or the error is another one.
         wait_seconds: how long a collector may hold a question open (it allows 60).
         first_pause_seconds: the pause after the first failure; it doubles, up to `longest_pause_seconds`, with jitter.
@@ -44,6 +47,7 @@ class Collectors:
     def __init__(
         self,
         session: aiohttp.ClientSession,
+        tokens: Tokens,
         on_change: Callable[[Key], None],
         *,
         wait_seconds: int = 30,
@@ -53,6 +57,7 @@ class Collectors:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._session = session
+        self._tokens = tokens
         self._on_change = on_change
         self._wait = wait_seconds
         self._timeout = timeout_seconds
@@ -83,18 +88,18 @@ class Collectors:
         followed = self._followed.get(key)
         return Fact() if followed is None else followed.fact
 
-    async def put_policy(self, url: str, policy: Policy) -> State:
-        """Tell a collector the operator's will; return its state after it took it.
+    async def put_policy(self, key: Key, url: str, policy: Policy) -> State:
+        """Tell a ModelDeployment's collector the operator's will; return its state after it took it.
 
         Raises:
             Unavailable: it may or may not have taken it; say it again.
             Refused: it found the policy wrong.
         """
         body = policy.model_dump(mode="json", by_alias=True, exclude_none=True)
-        state = _state(await self._transport(url).ask("PUT", "v1/policy", body=body))
-        for key, followed in self._followed.items():
-            if followed.url == url:
-                self._take(key, followed, Fact(value=state))
+        state = _state(await self._ask(key, self._transport(url), "PUT", "v1/policy", body=body))
+        followed = self._followed.get(key)
+        if followed is not None and followed.url == url:
+            self._take(key, followed, Fact(value=state))
         return state
 
     async def close(self) -> None:
@@ -112,7 +117,7 @@ class Collectors:
         while True:
             before, asked = followed.fact, get_running_loop().time()
             try:
-                state = await self._ask(followed)
+                state = await self._next(key, followed)
             except OutsideError as error:
                 failures += 1
                 self._take(key, followed, Fact(value=followed.fact.value, error=str(error)))
@@ -131,14 +136,27 @@ class Collectors:
                 if hasty and before.error is None and _revision(before) == state.revision:
                     await sleep(self._pause(1))  # it should have waited: never ask in a circle without a breath
 
-    async def _ask(self, followed: _Followed) -> State:
+    async def _ask(self, key: Key, transport: Transport, method: str, path: str, **how: Any) -> Any:
+        """Ask as the operator. A token that is not taken is used no more: with the next one, asking again may help."""
+        mine = audience(*key)
+        proof = {"Authorization": f"Bearer {await self._tokens.token(mine)}"}
+        try:
+            return await transport.ask(method, path, headers=proof, **how)
+        except Refused as refused:
+            if refused.status == 401:  # noqa: PLR2004 - not proven
+                self._tokens.distrust(mine)
+                raise Unavailable(SERVICE, refused.message) from refused
+            raise
+
+    async def _next(self, key: Key, followed: _Followed) -> State:
         """Ask for the next state; at once for the present one, if there is none yet or the last question failed."""
         query = {"wait": "0"}
         limit = self._timeout
         if followed.fact.value is not None and followed.fact.error is None:
             query = {"after": followed.fact.value.revision, "wait": str(self._wait)}
             limit += self._wait
-        return _state(await followed.transport.ask("GET", "v1/state", query=query, timeout_seconds=limit))
+        how = {"query": query, "timeout_seconds": limit}
+        return _state(await self._ask(key, followed.transport, "GET", "v1/state", **how))
 
     def _take(self, key: Key, followed: _Followed, fact: Fact[State]) -> None:
         old = followed.fact

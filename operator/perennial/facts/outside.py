@@ -7,8 +7,9 @@ from perennial.api.wire import State
 from perennial.facts.collector import Collectors
 from perennial.facts.mlflow import MLflow
 from perennial.facts.models import ModelFacts
+from perennial.facts.tokens import Tokens
 from perennial.plan.actions import Call, EnsureRun, FinishRun, PutPolicy, RegisterVersion, SetAlias
-from perennial.plan.observed import Fact, RegisteredModel
+from perennial.plan.observed import Fact, Issuer, RegisteredModel
 
 
 class Outside:
@@ -18,15 +19,22 @@ class Outside:
         mlflow: where runs and versions are made.
         models: reads from the same server.
         collectors: follows the collectors that are asked for.
+        tokens: knows who signs the cluster's tokens.
         collector_url: namespace and name of a ModelDeployment → its collector's URL.
     """
 
     def __init__(
-        self, mlflow: MLflow, models: ModelFacts, collectors: Collectors, collector_url: Callable[[str, str], str]
+        self,
+        mlflow: MLflow,
+        models: ModelFacts,
+        collectors: Collectors,
+        tokens: Tokens,
+        collector_url: Callable[[str, str], str],
     ) -> None:
         self._mlflow = mlflow
         self._models = models
         self._collectors = collectors
+        self._tokens = tokens
         self._collector_url = collector_url
 
     def collector(self, namespace: str, name: str) -> Fact[State]:
@@ -37,6 +45,10 @@ class Outside:
     def model(self, name: str, version: str | None = None) -> Fact[RegisteredModel]:
         """Return what the registry said last of a registered model; `version` is in its `versions` if it exists."""
         return self._models.get(name, version)
+
+    def issuer(self) -> Fact[Issuer]:
+        """Return who signs the cluster's tokens."""
+        return self._tokens.issuer()
 
     def forget(self, namespace: str, name: str) -> None:
         """Stop following the collector of a ModelDeployment that is gone."""
@@ -65,7 +77,8 @@ class Outside:
                 self._models.refresh(call.model)
                 return outcome
             case PutPolicy():
-                await self._collectors.put_policy(self._collector_url(namespace, name), call.policy)
+                url = self._collector_url(namespace, name)
+                await self._collectors.put_policy((namespace, name), url, call.policy)
                 return {}
             case _:
                 assert_never(call)
@@ -74,3 +87,4 @@ class Outside:
         """Stop following and reading."""
         await self._collectors.close()
         await self._models.close()
+        await self._tokens.close()

@@ -79,6 +79,7 @@ class Transport:
         *,
         query: Mapping[str, str] | None = None,
         body: Any = None,
+        headers: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
     ) -> Any:
         """Return the JSON that was answered with a 2xx.
@@ -91,7 +92,7 @@ class Transport:
             if self._breaker is not None and (blocked := self._breaker.blocked_seconds()) > 0:
                 raise Unavailable(self._service, self._last_failure, retry_after=blocked)
             try:
-                answer = await self._exchange(method, path, query, body, timeout_seconds or self._timeout)
+                answer = await self._exchange(method, path, query, body, headers, timeout_seconds or self._timeout)
             except Unavailable as unavailable:
                 self._last_failure = unavailable.message  # repeated while the breaker is open: one outage, one message
                 if self._breaker is not None:
@@ -105,8 +106,14 @@ class Transport:
                 self._breaker.succeeded()
             return answer
 
-    async def _exchange(
-        self, method: str, path: str, query: Mapping[str, str] | None, body: Any, timeout_seconds: float
+    async def _exchange(  # noqa: PLR0917 - what `ask` takes, complete
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Any,
+        headers: Mapping[str, str] | None,
+        timeout_seconds: float,
     ) -> Any:
         try:
             async with self._session.request(
@@ -114,6 +121,7 @@ class Transport:
                 self._url.join(URL(path.lstrip("/"))),
                 params=query,
                 json=body,
+                headers=headers,
                 timeout=aiohttp.ClientTimeout(total=timeout_seconds),
                 allow_redirects=False,  # a redirect here is a login page
             ) as response:

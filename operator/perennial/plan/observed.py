@@ -80,6 +80,14 @@ class RegisteredModel:
     """The versions that were read: at least those behind aliases and those asked for."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """Who signs the cluster's service-account tokens: its name, and its public keys (RFC 7517)."""
+
+    url: str
+    keys: tuple[Mapping[str, str], ...]
+
+
 class Facts(Protocol):
     """What is known of the world outside the cluster API. Asking is cheap, never blocks, and keeps the fact fresh."""
 
@@ -91,6 +99,10 @@ class Facts(Protocol):
         """Return what the registry said last of a registered model; `version` is one that `versions` must have."""
         ...
 
+    def issuer(self) -> Fact[Issuer]:
+        """Return who signs the cluster's tokens, by which collectors tell who calls."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanSettings:
@@ -100,6 +112,8 @@ class PlanSettings:
     server_image: str
     router_image: str
     mlflow_url: str
+    operator_user: str
+    """The user name of the operator's service account, which collectors take the policy from."""
     cluster_domain: str = "cluster.local"
     image_pull_policy: str = "IfNotPresent"
 

@@ -70,6 +70,7 @@ WATCHED: Final = (
 )
 LEASE: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 EVENT: Final = Resource("events.k8s.io", "v1", "events", "Event")
+SERVICE_ACCOUNT: Final = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 
 _BY_KIND: Final = {(each.api_version, each.kind): each for each in (*WATCHED, LEASE, EVENT)}
 
@@ -112,5 +113,11 @@ RIGHTS: Final = (
 )
 """All that the operator does in the namespaces it works in. The chart's roles are generated from it."""
 
-OWN_RIGHTS: Final = (Right(LEASE, ("get", "create", "update")),)
+ITSELF: Final = '{{ include "perennial.serviceAccount" . }}'
+"""The name of the operator's service account, as the chart's templates have it."""
+OWN_RIGHTS: Final = (
+    Right(LEASE, ("get", "create", "update")),
+    # To prove itself to collectors, by tokens that are good for nothing else.
+    Right(SERVICE_ACCOUNT, ("create",), "token", name=ITSELF),
+)
 """All that it does in its own namespace besides."""

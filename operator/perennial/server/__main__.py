@@ -39,6 +39,8 @@ class Settings:
     """PORT. Default: 8080."""
     collector: str | None
     """PERENNIAL_COLLECTOR: address that predictions are reported to. Default: nowhere."""
+    token: str | None
+    """PERENNIAL_COLLECTOR_TOKEN: file of the token that proves to the collector who reports. Default: none is sent."""
     warmup: int
     """PERENNIAL_WARMUP: predictions made before the server is ready. Default: 1."""
     drain_seconds: float
@@ -60,6 +62,7 @@ class Settings:
             host=environment.get("HOST", "0.0.0.0"),  # noqa: S104 - a pod serves its network
             port=int(_number(environment, "PORT", 8080, 65535)),
             collector=environment.get("PERENNIAL_COLLECTOR") or None,
+            token=environment.get("PERENNIAL_COLLECTOR_TOKEN") or None,
             warmup=int(_number(environment, "PERENNIAL_WARMUP", 1, 100_000)),
             drain_seconds=_number(environment, "PERENNIAL_DRAIN_SECONDS", 3, 600),
         )
@@ -96,7 +99,7 @@ async def serve(settings: Settings) -> None:
     identity = settings.identity
     reporter = None
     if settings.collector is not None:
-        reporter = Reporter(settings.collector, identity.version, identity.model_version)
+        reporter = Reporter(settings.collector, identity.version, identity.model_version, settings.token)
     service = Service(identity, reporter)
     runner = web.AppRunner(application(service), access_log=None, keepalive_timeout=75.0, shutdown_timeout=15.0)
     await runner.setup()

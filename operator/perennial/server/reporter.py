@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import aiohttp
@@ -29,10 +30,14 @@ class Reported(NamedTuple):
 
 
 class Reporter:
-    """A bounded queue to one collector. What does not fit is dropped and counted; what was refused is dropped too."""
+    """A bounded queue to one collector. What does not fit is dropped and counted; what was refused is dropped too.
 
-    def __init__(self, collector: str, version: str, model_version: str) -> None:
+    `token` is the file that proves who reports. The kubelet renews it, so it is read for every batch.
+    """
+
+    def __init__(self, collector: str, version: str, model_version: str, token: str | None = None) -> None:
         self._url = f"{collector.rstrip('/')}/v1/predictions"
+        self._token = None if token is None else Path(token)
         self._names = {"version": version, "modelVersion": model_version}
         self._waiting: deque[Reported] = deque()
         self._full = asyncio.Event()
@@ -88,15 +93,19 @@ class Reporter:
                 {"id": p.id, "time": datetime.fromtimestamp(p.time, UTC).isoformat(), "score": p.score} for p in batch
             ]
             try:
-                async with session.post(self._url, json={**self._names, "predictions": items}) as response:
+                body, headers = {**self._names, "predictions": items}, self._proof()
+                async with session.post(self._url, json=body, headers=headers) as response:
                     status = response.status
                     await response.read()
-            except (aiohttp.ClientError, TimeoutError):
+            except (aiohttp.ClientError, TimeoutError, OSError):
                 return False
-            if status >= 500:  # noqa: PLR2004 - the collector's trouble: try again
+            if status >= 500 or status == 401:  # noqa: PLR2004 - the collector's trouble, or a token's that is renewed
                 return False
             self._forget(batch, taken=status < 400)  # noqa: PLR2004 - refused for good: trying again would not help
         return True
+
+    def _proof(self) -> dict[str, str]:
+        return {} if self._token is None else {"Authorization": f"Bearer {self._token.read_text().strip()}"}
 
     def _forget(self, batch: list[Reported], *, taken: bool) -> None:
         for _ in batch:

@@ -21,6 +21,21 @@ KEY = ("team", "flights")
 POLICY = Policy(revision="p1", stable="a", arms={"a": Arm(version="v1", model_version="1")})
 
 
+class Proofs:
+    """Stands for `facts.Tokens`, which is tested against a real API server: counts what it gives."""
+
+    def __init__(self) -> None:
+        self.given = 0
+        self.audiences: set[str] = set()
+
+    async def token(self, audience: str) -> str:
+        self.audiences.add(audience)
+        return f"token-{self.given}"
+
+    def distrust(self, _audience: str) -> None:
+        self.given += 1
+
+
 class FakeCollector:
     """Answers `GET /v1/state` as the contract says, long-polls included, and takes policies."""
 
@@ -28,6 +43,8 @@ class FakeCollector:
         self.revision = "r1"
         self.changed = asyncio.Condition()
         self.asked: list[dict[str, str]] = []
+        self.proofs: list[str] = []
+        self.expired: set[str] = set()
         self.policies: list[Policy] = []
         self.policy_revision: str | None = None
         self.hasty = False
@@ -47,6 +64,9 @@ class FakeCollector:
 
     async def get_state(self, request: web.Request) -> web.Response:
         self.asked.append(dict(request.query))
+        self.proofs.append(request.headers.get("Authorization", ""))
+        if self.proofs[-1] in self.expired:
+            return web.json_response({"error": "Authorization: the token has expired"}, status=401)
         if self.broken is not None:
             return web.Response(status=503, text=self.broken)
         if "after" in request.query and not self.hasty:
@@ -103,7 +123,7 @@ def changes() -> list[tuple[str, str]]:
 @pytest.fixture
 async def collectors(session: aiohttp.ClientSession, changes: list[tuple[str, str]]) -> AsyncIterator[Collectors]:
     following = Collectors(
-        session, changes.append, wait_seconds=20, first_pause_seconds=0.02, longest_pause_seconds=0.1
+        session, Proofs(), changes.append, wait_seconds=20, first_pause_seconds=0.02, longest_pause_seconds=0.1
     )
     yield following
     await following.close()
@@ -168,7 +188,7 @@ async def test_a_collector_that_does_not_wait_is_not_asked_in_a_circle(
 ) -> None:
     fake.hasty = True
     url = await fake.start()
-    patient = Collectors(session, lambda _: None, first_pause_seconds=30.0)
+    patient = Collectors(session, Proofs(), lambda _: None, first_pause_seconds=30.0)
     patient.watch(KEY, url)
     await until(lambda: len(fake.asked) == 2 and patient.get(KEY).value is not None)
     loop_turns = 0
@@ -210,7 +230,7 @@ async def test_a_policy_is_put_and_its_answer_is_the_fact(
     collectors.watch(KEY, url)
     await until(lambda: revision(collectors) == "r1")
     changes.clear()
-    state = await collectors.put_policy(url, POLICY)
+    state = await collectors.put_policy(KEY, url, POLICY)
     assert fake.policies == [POLICY]
     assert state.policy_revision == "p1"
     value = collectors.get(KEY).value
@@ -222,12 +242,12 @@ async def test_a_policy_is_put_and_its_answer_is_the_fact(
 async def test_a_wrong_policy_is_refused_in_the_collectors_words(fake: FakeCollector, collectors: Collectors) -> None:
     url = await fake.start()
     with pytest.raises(Refused, match="stable must be one of arms"):
-        await collectors.put_policy(url, POLICY.model_copy(update={"revision": "wrong"}))
+        await collectors.put_policy(KEY, url, POLICY.model_copy(update={"revision": "wrong"}))
 
 
 async def test_a_policy_for_nobody_is_unavailable(collectors: Collectors) -> None:
     with pytest.raises(Unavailable, match="connection refused"):
-        await collectors.put_policy(f"http://127.0.0.1:{free_port()}", POLICY)
+        await collectors.put_policy(KEY, f"http://127.0.0.1:{free_port()}", POLICY)
 
 
 async def test_two_hundred_collectors_are_followed_at_once(fake: FakeCollector, collectors: Collectors) -> None:
@@ -240,3 +260,16 @@ async def test_two_hundred_collectors_are_followed_at_once(fake: FakeCollector, 
     await fake.set_revision("r2")
     await until(lambda: all((value := collectors.get(key).value) and value.revision == "r2" for key in keys))
     assert len(fake.asked) <= 600
+
+
+async def test_the_operator_proves_itself_and_drops_a_token_that_is_not_taken(
+    fake: FakeCollector, session: aiohttp.ClientSession, changes: list[tuple[str, str]]
+) -> None:
+    proofs = Proofs()
+    following = Collectors(session, proofs, changes.append, first_pause_seconds=0.02)
+    fake.expired = {"Bearer token-0"}
+    following.watch(KEY, await fake.start())
+    await until(lambda: revision(following) == "r1")
+    assert fake.proofs[:2] == ["Bearer token-0", "Bearer token-1"]
+    assert proofs.audiences == {"perennial.dev/team/flights"}
+    await following.close()

@@ -19,7 +19,7 @@ from perennial.plan import dataset as dataset_kind
 from perennial.plan import model_deployment as model_deployment_kind
 from perennial.plan import training_run as training_run_kind
 from perennial.plan.actions import Apply, Call, Change, Create, Delete, Manifest, Plan
-from perennial.plan.observed import CallResult, Fact, ModelVersion, PlanSettings, RegisteredModel
+from perennial.plan.observed import CallResult, Fact, Issuer, ModelVersion, PlanSettings, RegisteredModel
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMESPACE = "ml"
@@ -28,7 +28,9 @@ SETTINGS = PlanSettings(
     server_image="registry.test/server:1",
     router_image="registry.test/router:1",
     mlflow_url="http://mlflow.perennial.svc:5000",
+    operator_user="system:serviceaccount:perennial-system:perennial",
 )
+ISSUER = Issuer(url="https://issuer.test", keys=({"kty": "RSA", "kid": "key-1", "n": "AQ", "e": "AQAB"},))
 STATUS = {
     "Dataset": DatasetStatus,
     "TrainingRun": TrainingRunStatus,
@@ -52,6 +54,7 @@ class World:
     results: tuple[tuple[type, CallResult], ...] = ()
     registry: Fact[RegisteredModel] = field(default_factory=Fact)
     state: Fact[State] = field(default_factory=Fact)
+    cluster: Fact[Issuer] = field(default_factory=lambda: Fact(value=ISSUER))
     settings: PlanSettings = SETTINGS
 
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
@@ -74,6 +77,9 @@ class World:
     def collector(self, namespace: str, name: str) -> Fact[State]:
         assert self.get("ModelDeployment", namespace, name) is not None
         return self.state
+
+    def issuer(self) -> Fact[Issuer]:
+        return self.cluster
 
     def model(self, _name: str, _version: str | None = None) -> Fact[RegisteredModel]:
         return self.registry

@@ -34,6 +34,7 @@ from given_deployment import (
 )
 
 from perennial.api.wire import Verdict
+from perennial.plan.observed import Fact
 
 PASS, FAIL, UNDECIDED = Verdict.PASS, Verdict.FAIL, Verdict.UNDECIDED
 NO_DATA, ERROR = Verdict.NO_DATA, Verdict.ERROR
@@ -461,6 +462,7 @@ NO_CANARY, SETTLED, FREE = (
     {"Reconciling": "False Settled"},
     {"Stalled": "False Free"},
 )
+SILENT = {"Ready": "True CollectorUnavailable", "Available": "True CollectorUnavailable"}
 UNJUDGED = {"SLOsMet": "Unknown NoMaturedCohort"}
 
 
@@ -545,8 +547,20 @@ def not_yet(reason: str) -> dict[str, str]:
         ),
         pytest.param(
             running(ON_TRIAL, GOOD, weights=AT_10, error="timeout"),
-            SERVES | UNJUDGED | FREE | {"Progressing": "True CollectorUnavailable", "Reconciling": "True Canary"},
+            SILENT | UNJUDGED | FREE | {"Progressing": "True CollectorUnavailable", "Reconciling": "True Canary"},
             id="on trial, but the collector is silent",
+        ),
+        pytest.param(
+            running(STARTING, error="the Kubernetes API: no tokens today."),
+            not_yet("CollectorUnavailable") | {"Available": "True CollectorUnavailable"},
+            id="the first version, but the operator cannot prove itself to the collector",
+        ),
+        pytest.param(
+            running(STABLE, wants="3", not_ready=["collector"]).but(
+                cluster=Fact(error="the Kubernetes API: forbidden.")
+            ),
+            {"Ready": "True IssuerUnknown", "Available": "True IssuerUnknown"} | NO_CANARY | UNJUDGED | SETTLED | FREE,
+            id="no collector, because it is not known whom it could believe",
         ),
         pytest.param(
             running(ON_TRIAL, {"errors": FAIL}, weights=AT_10),

@@ -194,6 +194,7 @@ def test_a_slot_is_emptied_one_plan_after_it_was_recorded() -> None:
 def test_which_children_there_are() -> None:
     assert plan_of(given(deployment())).applies == ()
     around = [
+        "ConfigMap delay-collector",
         *("PersistentVolumeClaim delay-collector", "Deployment delay-collector", "Service delay-collector"),
         *("ConfigMap delay-router", "Deployment delay-router", "Service delay", "Service delay-routers"),
         *("Service delay-a", "Service delay-b"),

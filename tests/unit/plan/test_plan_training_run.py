@@ -675,6 +675,7 @@ def test_a_job_that_runs_is_not_changed_by_another_version_of_the_operator() -> 
         server_image="registry.test/server:2",
         router_image="registry.test/router:2",
         mlflow_url=SETTINGS.mlflow_url,
+        operator_user=SETTINGS.operator_user,
     )
     subject = with_job(WITH_RUN, "train", seconds_old=3).but(settings=newer)
     assert planned(subject, "TrainingRun", "run-1").applies == ()

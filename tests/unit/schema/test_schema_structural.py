@@ -21,7 +21,7 @@ KEYWORDS = {
     *("type", "description", "default", "enum", "format", "pattern"),
     *("properties", "required", "additionalProperties", "maxProperties", "items", "minItems", "maxItems"),
     *("minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
-    *("x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
+    *("x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type"),
     *("x-kubernetes-int-or-string", "anyOf", "x-kubernetes-preserve-unknown-fields"),
 }
 kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

@@ -45,15 +45,21 @@ def _available(seen: ModelDeploymentSeen, status: ModelDeploymentStatus, want: W
         )
     if router.ready_replicas == 0:
         return mark("Available", False, "RouterNotReady", f"No router is ready: {router.message}")
+    serving = mark("Available", True, "Serving", f"Model version {stable.model_version} answers.")
+    return _unjudged(seen, collector) or serving
+
+
+def _unjudged(seen: ModelDeploymentSeen, collector: Rollout) -> Mark | None:
+    """Return what to say of a collector that can't be asked. Traffic flows without it; only judging waits."""
+    waits = "Requests are answered; nothing is judged until the collector"
+    if collector.ready_replicas == 0 and seen.issuer.value is None and seen.issuer.error is not None:
+        why = f"{waits} can be told who signs the cluster's tokens: {seen.issuer.error}"
+        return mark("Available", True, "IssuerUnknown", why)
     if collector.ready_replicas == 0:
-        # Traffic flows without it; only judging waits.
-        return mark(
-            "Available",
-            True,
-            "CollectorNotReady",
-            f"Requests are answered; nothing is judged until the collector is ready: {collector.message}",
-        )
-    return mark("Available", True, "Serving", f"Model version {stable.model_version} answers.")
+        return mark("Available", True, "CollectorNotReady", f"{waits} is ready: {collector.message}")
+    if seen.collector.error is not None:
+        return mark("Available", True, "CollectorUnavailable", f"{waits} answers: {seen.collector.error}")
+    return None
 
 
 def _ready(status: ModelDeploymentStatus, available: Mark, want: Wanted | Waiting) -> Mark:
@@ -93,7 +99,7 @@ def _progressing(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> Ma
             "Progressing",
             True,
             "CollectorUnavailable",
-            f"Step {canary.step} of {steps} holds: the collector does not answer. Nothing is decided meanwhile.",
+            f"Step {canary.step} of {steps} holds, nothing is decided meanwhile: {seen.collector.error}",
         )
     said = "; ".join(f"{item.name}: {item.verdict.value}" for item in canary.slos) or "nothing is measured yet"
     return mark(

@@ -9,7 +9,17 @@ from perennial.api.wire import Slot, State
 from perennial.plan.actions import Manifest, PutPolicy, SetAlias
 from perennial.plan.children import Owner
 from perennial.plan.model_deployment.policy import policy
-from perennial.plan.observed import Cache, CallResult, Fact, Facts, PlanSettings, RegisteredModel, Results, owner_of
+from perennial.plan.observed import (
+    Cache,
+    CallResult,
+    Fact,
+    Facts,
+    Issuer,
+    PlanSettings,
+    RegisteredModel,
+    Results,
+    owner_of,
+)
 
 CHAMPION = "champion"
 SLOTS: tuple[Slot, Slot] = ("a", "b")
@@ -38,6 +48,7 @@ class ModelDeploymentSeen:
     runs: Sequence[RunFound] = ()
     collector: Fact[State] = field(default_factory=Fact)
     registry: Fact[RegisteredModel] = field(default_factory=Fact)
+    issuer: Fact[Issuer] = field(default_factory=Fact)
     aliased: CallResult | None = None
     told: CallResult | None = None
     settings: PlanSettings
@@ -80,6 +91,7 @@ def observe(  # noqa: PLR0917 - the one signature of all kinds
         ],
         collector=facts.collector(namespace, name),
         registry=facts.model(spec.model.name, spec.model.version) if asks_registry else Fact(),
+        issuer=facts.issuer(),
         aliased=results.result(champion) if champion else None,
         told=results.result(PutPolicy(policy=will)) if will else None,
         settings=settings,

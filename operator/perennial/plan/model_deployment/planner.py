@@ -121,10 +121,12 @@ def _in_use(status: ModelDeploymentStatus) -> tuple[Deployed, ...]:
 def _children(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> tuple[Apply, ...]:
     if status.stable is None:
         return ()
+    in_use, issuer = _in_use(status), seen.issuer.value
     made = [
-        *desired_collector(seen),
+        # Without knowing whom it may believe, the collector stays as it is, or waits to be made.
+        *(desired_collector(seen, issuer, (*in_use, *_in_use(seen.status))) if issuer is not None else ()),
         *desired_router(seen, status.stable.slot),
-        *(desired_slot(seen, item, seen.spec.server.replicas) for item in _in_use(status)),
+        *(desired_slot(seen, item, seen.spec.server.replicas) for item in in_use),
     ]
     run = status.retraining.current_run if status.retraining else None
     if run is not None and seen.spec.retraining is not None and not any(found.name == run for found in seen.runs):

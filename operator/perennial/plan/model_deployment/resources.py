@@ -1,7 +1,7 @@
 """The children of a ModelDeployment."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +10,9 @@ from perennial.api.model_deployment import Deployed, Retraining, Server
 from perennial.api.wire import Slot
 from perennial.plan.children import Owner, child, claim, claim_volume, container, env, hashed, labels, pod, resources
 from perennial.plan.model_deployment.observe import SLOTS, ModelDeploymentSeen
-from perennial.plan.model_deployment.router import bootstrap
+from perennial.plan.model_deployment.router import bootstrap, token_secret
+from perennial.plan.model_deployment.trust import PROVEN, TOKEN_FILE, TOKEN_MOUNT, token_volume, trust
+from perennial.plan.observed import Issuer
 
 ROUTER_REPLICAS = 2
 SERVER_PORT = 8080
@@ -110,6 +112,9 @@ def desired_slot(seen: ModelDeploymentSeen, deployed: Deployed, replicas: int) -
         "PERENNIAL_COLLECTOR": f"http://{owner.name}-collector.{owner.namespace}.svc.{settings.cluster_domain}:{COLLECTOR_PORT}",
         "PERENNIAL_WARMUP": str(server.warmup.requests),
     }
+    proven = PROVEN in deployed.server
+    if proven:
+        values["PERENNIAL_COLLECTOR_TOKEN"] = TOKEN_FILE
     own = image == fetch_image and not server.command
     serve = container(
         "server",
@@ -118,7 +123,7 @@ def desired_slot(seen: ModelDeploymentSeen, deployed: Deployed, replicas: int) -
         command=["python3", "-m", "perennial.server"] if own else server.command,
         args=server.args,
         env=env(values, tuple(EnvVar(name=item.name, value=item.value) for item in server.env)),
-        read_only_mounts={"model": "/models"},
+        read_only_mounts={"model": "/models", **({"token": TOKEN_MOUNT} if proven else {})},
         resources=resources(server.resources, cpu="200m", memory="512Mi", memory_limit="2Gi"),
         ports=[{"name": "http", "containerPort": SERVER_PORT, "protocol": "TCP"}],
         readinessProbe=_probe("/v2/health/ready", SERVER_PORT, period=1, failures=3),
@@ -132,7 +137,10 @@ def desired_slot(seen: ModelDeploymentSeen, deployed: Deployed, replicas: int) -
         "server",
         replicas=replicas,
         pod_spec=pod(
-            containers=[serve], init_containers=[fetch], volumes=[{"name": "model", "emptyDir": {}}], grace_seconds=60
+            containers=[serve],
+            init_containers=[fetch],
+            volumes=[{"name": "model", "emptyDir": {}}, *([token_volume(owner)] if proven else [])],
+            grace_seconds=60,
         ),
         strategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
         slot=deployed.slot,
@@ -149,7 +157,7 @@ def desired_router(seen: ModelDeploymentSeen, stable: Slot) -> tuple[dict[str, A
     owner, settings = seen.owner, seen.settings
     config = child("v1", "ConfigMap", f"{owner.name}-router", owner, "router")
     text, structure = _router_file(owner.name, owner.namespace, stable, settings.cluster_domain)
-    config["data"] = {"envoy.yaml": text}
+    config["data"] = {"envoy.yaml": text, "token.json": json.dumps(token_secret(TOKEN_FILE), sort_keys=True)}
     envoy = container(
         "envoy",
         settings.router_image,
@@ -161,7 +169,7 @@ def desired_router(seen: ModelDeploymentSeen, stable: Slot) -> tuple[dict[str, A
             *("--service-cluster", owner.name, "--service-node", "$(POD_NAME)"),
         ],
         env=[{"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}],
-        read_only_mounts={"config": "/etc/envoy"},
+        read_only_mounts={"config": "/etc/envoy", "token": TOKEN_MOUNT},
         resources=resources(Resources(), cpu="50m", memory="96Mi", memory_limit="512Mi"),
         ports=[
             {"name": "http", "containerPort": ROUTER_PORT, "protocol": "TCP"},
@@ -178,7 +186,7 @@ def desired_router(seen: ModelDeploymentSeen, stable: Slot) -> tuple[dict[str, A
         replicas=ROUTER_REPLICAS,
         pod_spec=pod(
             containers=[envoy],
-            volumes=[{"name": "config", "configMap": {"name": f"{owner.name}-router"}}],
+            volumes=[{"name": "config", "configMap": {"name": f"{owner.name}-router"}}, token_volume(owner)],
             grace_seconds=30,
         ),
         strategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
@@ -207,10 +215,19 @@ def _router_file(name: str, namespace: str, stable: Slot, cluster_domain: str) -
     return text, hashed(bootstrap(name, namespace, "a", cluster_domain=cluster_domain))
 
 
-def desired_collector(seen: ModelDeploymentSeen) -> tuple[dict[str, Any], ...]:
-    """Return the collector's volume, Deployment and Service."""
+def desired_collector(
+    seen: ModelDeploymentSeen, issuer: Issuer, versions: Iterable[Deployed]
+) -> tuple[dict[str, Any], ...]:
+    """Return the collector's volume, ConfigMap, Deployment and Service.
+
+    The ConfigMap says whom it believes. A change there restarts nothing: the kubelet brings the file, and it is read
+    again.
+    """
     owner, settings = seen.owner, seen.settings
     name = f"{owner.name}-collector"
+    config = child("v1", "ConfigMap", name, owner, "collector")
+    believed = trust(owner, seen.spec, versions, issuer, settings.operator_user)
+    config["data"] = {"trust.json": json.dumps(believed.model_dump(mode="json"), indent=1, sort_keys=True)}
     collector = container(
         "collector",
         settings.operator_image,
@@ -218,22 +235,26 @@ def desired_collector(seen: ModelDeploymentSeen) -> tuple[dict[str, Any], ...]:
         command=["python3", "-m", "perennial.collector"],
         args=[
             *("--database", "/data/collector.sqlite", "--port", str(COLLECTOR_PORT)),
+            *("--trust", "/etc/perennial/trust.json"),
             *("--routers", f"{owner.name}-routers.{owner.namespace}.svc.{settings.cluster_domain}:{STATS_PORT}"),
         ],
         mounts={"data": "/data"},
+        read_only_mounts={"trust": "/etc/perennial"},
         resources=resources(Resources(), cpu="100m", memory="192Mi", memory_limit="1Gi"),
         ports=[{"name": "http", "containerPort": COLLECTOR_PORT, "protocol": "TCP"}],
         readinessProbe=_probe("/readyz", COLLECTOR_PORT, period=2, failures=3),
         livenessProbe=_probe("/healthz", COLLECTOR_PORT, period=10, failures=6, timeout=5),
     )
+    believing = {"name": "trust", "configMap": {"name": name}}
     return (
+        config,
         claim(name, owner, "collector", size=str(seen.spec.storage), access_mode="ReadWriteOnce", storage_class=None),
         deployment(
             name,
             owner,
             "collector",
             replicas=1,
-            pod_spec=pod(containers=[collector], volumes=[claim_volume("data", name)]),
+            pod_spec=pod(containers=[collector], volumes=[claim_volume("data", name), believing]),
             strategy={"type": "Recreate"},
         ),
         service(name, owner, "collector", port=COLLECTOR_PORT, target=COLLECTOR_PORT),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from perennial.api.wire import Slot
+from perennial.plan.model_deployment.trust import TOKEN_MOUNT
 
 TRAFFIC_PORT = 8000
 STATISTICS_PORT = 9902
@@ -27,13 +28,18 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where the router listens and whom it calls, each (host, port). A port 0 lets the system choose."""
+    """Where the router listens and whom it calls, each (host, port). A port 0 lets the system choose.
+
+    `token_secret` is where the file of `token_secret()` is, `token_folder` where the token itself is that it names.
+    """
 
     slots: dict[Slot, tuple[str, int]]
     collector: tuple[str, int]
     traffic: tuple[str, int] = ("0.0.0.0", TRAFFIC_PORT)  # noqa: S104 - a pod serves its network
     statistics: tuple[str, int] = ("0.0.0.0", STATISTICS_PORT)  # noqa: S104
     admin: tuple[str, int] = ("127.0.0.1", ADMIN_PORT)
+    token_secret: str = "/etc/envoy/token.json"  # noqa: S105 - a path
+    token_folder: str = TOKEN_MOUNT
 
 
 def bootstrap(
@@ -68,11 +74,21 @@ def bootstrap(
             "listeners": [_traffic(at.traffic, stable), _statistics(at.statistics)],
             "clusters": [
                 *(_slot_cluster(slot, at.slots[slot]) for slot in get_args(Slot)),
-                _cluster("collector", at.collector),
+                _collector_cluster(at),
                 _cluster("admin", at.admin),
             ],
         },
     }
+
+
+def token_secret(file: str) -> Json:
+    """Return the file by which Envoy finds the token that proves the router to the collector."""
+    secret = {
+        "@type": f"{EXTENSIONS}.transport_sockets.tls.v3.Secret",
+        "name": "token",
+        "generic_secret": {"secret": {"filename": file}},
+    }
+    return {"resources": [secret]}
 
 
 def _in_cluster(name: str, namespace: str, cluster_domain: str) -> Addresses:
@@ -234,15 +250,47 @@ def _slot_cluster(slot: Slot, address: tuple[str, int]) -> Json:
         **_cluster(slot, address),
         "lb_policy": "LEAST_REQUEST",
         "circuit_breakers": {"thresholds": [limits]},
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": f"{EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions",
-                # Below the servers' keep-alive, else a request meets a connection that is just being closed.
-                "common_http_protocol_options": {"idle_timeout": "30s"},
-                "explicit_http_config": {"http_protocol_options": {}},
-            }
+        # Below the servers' keep-alive, else a request meets a connection that is just being closed.
+        **_http(common_http_protocol_options={"idle_timeout": "30s"}),
+    }
+
+
+def _collector_cluster(at: Addresses) -> Json:
+    """Return the collector as Envoy calls it: every poll carries the pod's token, as it is in its file by then.
+
+    The kubelet renews a token by moving a new folder in place of the old one; a file of secrets is read again, with all
+    that it refers to, when something moves in the folder that is watched.
+    """
+    source = {"path": at.token_secret, "watched_directory": {"path": at.token_folder}}
+    proof = {
+        "@type": f"{EXTENSIONS}.filters.http.credential_injector.v3.CredentialInjector",
+        "overwrite": True,
+        "credential": {
+            "name": "envoy.http.injected_credentials.generic",
+            "typed_config": {
+                "@type": f"{EXTENSIONS}.http.injected_credentials.generic.v3.Generic",
+                "credential": {"name": "token", "sds_config": {"path_config_source": source}},
+                "header": "authorization",
+                "header_value_prefix": "Bearer ",
+            },
         },
     }
+    last = {"@type": f"{EXTENSIONS}.filters.http.upstream_codec.v3.UpstreamCodec"}
+    filters = [
+        {"name": "envoy.filters.http.credential_injector", "typed_config": proof},
+        {"name": "envoy.filters.http.upstream_codec", "typed_config": last},
+    ]
+    return {**_cluster("collector", at.collector), **_http(http_filters=filters)}
+
+
+def _http(**options: Any) -> Json:
+    """Return a cluster's options for HTTP/1.1."""
+    protocol = {
+        "@type": f"{EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http_protocol_options": {}},
+        **options,
+    }
+    return {"typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol}}
 
 
 def _cluster(name: str, address: tuple[str, int]) -> Json:

@@ -6,6 +6,7 @@ from typing import Any
 from perennial.api.training_run import TerminalState
 from perennial.plan.children import hashed
 from perennial.plan.model_deployment.observe import ModelDeploymentSeen
+from perennial.plan.model_deployment.trust import PROVEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,5 +95,6 @@ def _version(seen: ModelDeploymentSeen, model_version: str, digest: str | None) 
             **server,
             "image": server.get("image") or seen.settings.server_image,
             "fetchImage": seen.settings.server_image,
+            PROVEN: True,
         },
     )
