@@ -308,7 +308,8 @@ class Demo:
         record = self.until("the promotion", promoted, 300, self.trial)
         if record["decision"] != "Promoted" or deployment()["stable"]["modelVersion"] != run["modelVersion"]:
             raise DidNotHappenError(f"The retrained model was not promoted: {record}")
-        model = ask(SYSTEM, MLFLOW, f"/api/2.0/mlflow/registered-models/get?name={NAME}")["registered_model"]
+        path = f"/api/2.0/mlflow/registered-models/get?name={NAMESPACE}.{NAME}"
+        model = ask(SYSTEM, MLFLOW, path)["registered_model"]
         champion = next(alias["version"] for alias in model["aliases"] if alias["alias"] == "champion")
         if champion != run["modelVersion"]:
             raise DidNotHappenError(f"MLflow's champion is version {champion}, not {run['modelVersion']}")

@@ -64,12 +64,14 @@ def references(store: Store) -> Mapping[str, tuple[Mapper, ...]]:
     return {DATASET.kind: (runs_of_dataset,), TRAINING_RUN.kind: (deployments_of_model,)}
 
 
-def users_of_model(store: Store, model: str) -> Iterable[Key]:
-    """Yield the keys that look at a registered model, in all namespaces: the registry is one for all."""
+def users_of_model(store: Store, planning: PlanSettings, registered: str) -> Iterable[Key]:
+    """Yield the keys that look at a registered model of MLflow's."""
     for kind in (TRAINING_RUN.kind, MODEL_DEPLOYMENT.kind):
         for key in store.keys(kind):
             manifest = store.get(*key)
-            if manifest is not None and manifest["spec"]["model"]["name"] == model:
+            if manifest is None:
+                continue
+            if planning.registered_model(key.namespace, manifest["spec"]["model"]["name"]) == registered:
                 yield key
 
 
@@ -87,9 +89,9 @@ def calls_to(outside: facts.Outside) -> CallHandler:
     return carry_out
 
 
-def reconcilers(store: Store, outside: facts.Outside, settings: Settings) -> Sequence[Reconciler[Any]]:
-    """Return how the three kinds are reconciled."""
-    images = PlanSettings(
+def plan_settings(settings: Settings) -> PlanSettings:
+    """Return what the planners want to know of the settings."""
+    return PlanSettings(
         operator_image=settings.image_operator,
         server_image=settings.image_server,
         router_image=settings.image_router,
@@ -97,7 +99,12 @@ def reconcilers(store: Store, outside: facts.Outside, settings: Settings) -> Seq
         operator_user=user(settings.namespace, settings.service_account),
         cluster_domain=settings.cluster_domain,
         image_pull_policy=settings.image_pull_policy,
+        model_names=settings.model_names,
     )
+
+
+def reconcilers(store: Store, outside: facts.Outside, planning: PlanSettings) -> Sequence[Reconciler[Any]]:
+    """Return how the three kinds are reconciled."""
 
     def forget(key: Key) -> None:
         outside.forget(key.namespace, key.name)
@@ -105,17 +112,17 @@ def reconcilers(store: Store, outside: facts.Outside, settings: Settings) -> Seq
     return (
         Reconciler(
             resource=DATASET,
-            observe=lambda results, ns, name: dataset.observe(store, results, outside, images, ns, name),
+            observe=lambda results, ns, name: dataset.observe(store, results, outside, planning, ns, name),
             plan=dataset.plan,
         ),
         Reconciler(
             resource=TRAINING_RUN,
-            observe=lambda results, ns, name: training_run.observe(store, results, outside, images, ns, name),
+            observe=lambda results, ns, name: training_run.observe(store, results, outside, planning, ns, name),
             plan=training_run.plan,
         ),
         Reconciler(
             resource=MODEL_DEPLOYMENT,
-            observe=lambda results, ns, name: model_deployment.observe(store, results, outside, images, ns, name),
+            observe=lambda results, ns, name: model_deployment.observe(store, results, outside, planning, ns, name),
             plan=model_deployment.plan,
             gone=forget,
         ),
@@ -158,7 +165,8 @@ async def run(settings: Settings) -> None:
     store = Store()
     async with facts.client_session() as session, connection.session() as api_session:
         mlflow = facts.MLflow(settings.mlflow_url, session)
-        models = facts.ModelFacts(mlflow, lambda model: operator.intake.enqueue(users_of_model(store, model)))
+        planning = plan_settings(settings)
+        models = facts.ModelFacts(mlflow, lambda model: operator.intake.enqueue(users_of_model(store, planning, model)))
         tokens = facts.Tokens(
             facts.Transport("the Kubernetes API", connection.server, api_session),
             settings.namespace,
@@ -174,7 +182,7 @@ async def run(settings: Settings) -> None:
             connection,
             operator_settings(settings, identity),
             store=store,
-            reconcilers=reconcilers(store, outside, settings),
+            reconcilers=reconcilers(store, outside, planning),
             calls=calls_to(outside),
             mappers=references(store),
             on_lost=_end_at_once,

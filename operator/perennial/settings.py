@@ -35,6 +35,12 @@ class Settings:
     mlflow_url: str = _setting(
         "Where MLflow is, as pods of all namespaces reach it, for example http://mlflow.ml:5000."
     )
+    model_names: str = _setting(
+        """What a model, spec.model.name, is called in MLflow; {namespace} and {name} are filled in. The default keeps
+        namespaces apart, which then may use equal names. {name} alone is for those who share models among namespaces,
+        or keep what release 0.1 registered.""",
+        "{namespace}.{name}",
+    )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = _setting(
         "The pull policy of all pods that are made.", "IfNotPresent"
     )
@@ -114,6 +120,16 @@ class Settings:
             raise SettingsError(
                 f"{PREFIX}COLLECTOR_URL may contain {{name}}, {{namespace}} and {{domain}} and no other braces"
             ) from error
+        try:
+            told_apart = self.model_names.format(namespace="ns", name="a") != self.model_names.format(
+                namespace="ns", name="b"
+            )
+        except (LookupError, ValueError):
+            told_apart = False
+        if not told_apart or set(self.model_names) & set("/:"):
+            raise SettingsError(
+                f"{PREFIX}MODEL_NAMES must contain {{name}}, may contain {{namespace}} and no other braces, / or :"
+            )
 
     def collector(self, namespace: str, name: str) -> str:
         """Return the URL of a ModelDeployment's collector."""

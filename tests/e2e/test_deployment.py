@@ -66,7 +66,9 @@ def test_the_first_version_serves_and_becomes_champion(
 ) -> None:
     status = until("the alias", lambda: (s := kube.status("modeldeployment", NAME)).get("champion") and s)
     assert status["stable"]["modelVersion"] == trained == status["champion"]
-    model = system.proxy("perennial-mlflow:5000", f"/api/2.0/mlflow/registered-models/get?name={parcels.MODEL}")
+    model = system.proxy(
+        "perennial-mlflow:5000", f"/api/2.0/mlflow/registered-models/get?name={kube.namespace}.{parcels.MODEL}"
+    )
     aliases = {alias["alias"]: alias["version"] for alias in model["registered_model"]["aliases"]}
     assert aliases == {"champion": trained}
     assert set(traffic.counts()) == {"200"}

@@ -10,13 +10,15 @@ pytestmark = pytest.mark.e2e
 def test_a_run_trains_passes_its_gate_and_is_registered_once(kube: Kube, system: Kube, trained: str) -> None:
     status = kube.status("trainingrun", "first")
     assert status["terminalState"] == "Succeeded"
+    assert trained == "1", "other namespaces' models of this name are others"
     assert status["gate"]["verdict"] == "Pass"
     assert status["dataset"]["digest"] == kube.status("dataset", "parcels")["version"]["digest"]
     service, api = "perennial-mlflow:5000", "/api/2.0/mlflow"
     run = system.proxy(service, f"{api}/runs/get?run_id={status['mlflow']['runId']}")["run"]
     assert run["info"]["status"] == "FINISHED"
     assert {item["key"] for item in run["data"]["params"]} == {"rows"}
-    version = system.proxy(service, f"{api}/model-versions/get?name={parcels.MODEL}&version={trained}")["model_version"]
+    registered = f"{kube.namespace}.{parcels.MODEL}"
+    version = system.proxy(service, f"{api}/model-versions/get?name={registered}&version={trained}")["model_version"]
     tags = {tag["key"]: tag["value"] for tag in version["tags"]}
     assert version["run_id"] == status["mlflow"]["runId"]
     assert tags["perennial.dev/digest"] == status["model"]["digest"]

@@ -50,7 +50,12 @@ class Model(Part):
         )
     )
 
-    name: Annotated[ModelName, Field(description="The registered model's name in MLflow.")]
+    name: Annotated[
+        ModelName,
+        Field(
+            description="The model's name. MLflow has it as <namespace>.<name>, unless the operator is set otherwise."
+        ),
+    ]
     version: Annotated[ModelVersionName | None, Field(description="Exactly this version.")] = None
     alias: Annotated[
         str | None,

@@ -102,7 +102,15 @@ class Window(Part):
 class ModelRef(Part):
     """A registered model in MLflow."""
 
-    name: Annotated[ModelName, Field(description="The registered model that gets a new version if the gate passes.")]
+    name: Annotated[
+        ModelName,
+        Field(
+            description=(
+                "The model that gets a new version if the gate passes. MLflow has it as <namespace>.<name>, unless the "
+                "operator is set otherwise."
+            )
+        ),
+    ]
 
 
 class Trainer(Part):

@@ -116,6 +116,12 @@ class PlanSettings:
     """The user name of the operator's service account, which collectors take the policy from."""
     cluster_domain: str = "cluster.local"
     image_pull_policy: str = "IfNotPresent"
+    model_names: str = "{namespace}.{name}"
+    """What a model is called in MLflow. By default a namespace's models are its own: no namespace has a dot in it."""
+
+    def registered_model(self, namespace: str, name: str) -> str:
+        """Return the name in MLflow (of the registered model and of the experiment) of a namespace's model."""
+        return self.model_names.format(namespace=namespace, name=name)
 
 
 def name_of(seen: Manifest) -> str:

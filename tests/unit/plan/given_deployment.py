@@ -32,6 +32,7 @@ from perennial.api.wire import (
 )
 from perennial.plan.actions import Manifest, Plan
 from perennial.plan.children import hashed
+from perennial.plan.model_deployment.observe import REGISTERED
 from perennial.plan.model_deployment.policy import policy
 from perennial.plan.model_deployment.trust import PROVEN
 from perennial.plan.observed import Fact
@@ -75,7 +76,13 @@ def deployed(model_version: str, slot: Slot, *, since: float | None = 86400) -> 
         "version": version(model_version),
         "modelVersion": model_version,
         "slot": slot,
-        "server": {**SERVER, "image": SETTINGS.server_image, "fetchImage": SETTINGS.server_image, PROVEN: True},
+        "server": {
+            **SERVER,
+            "image": SETTINGS.server_image,
+            "fetchImage": SETTINGS.server_image,
+            PROVEN: True,
+            REGISTERED: "ml.flight-delay",
+        },
     }
     return made if since is None else {**made, "since": rfc3339(NOW - timedelta(seconds=since))}
 

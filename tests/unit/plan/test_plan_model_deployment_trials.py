@@ -60,7 +60,7 @@ def test_a_promotion_swaps_the_roles_and_moves_the_champion() -> None:
     # The alias follows what is recorded, in the next plan; the one after that records that it did.
     world = running(status(plan))
     assert [call for call in plan_of(world).calls if isinstance(call, SetAlias)] == [
-        SetAlias(model="flight-delay", alias="champion", version="4")
+        SetAlias(model="ml.flight-delay", alias="champion", version="4")
     ]
     done = plan_of(world.but(results=((SetAlias, CallResult(value={})),)))
     assert (status(done)["champion"], [call for call in done.calls if isinstance(call, SetAlias)]) == ("4", [])

@@ -614,7 +614,7 @@ def test_the_champion_is_pinned_with_its_digest_before_the_comparison_begins() -
     (made,) = applied(planned(changed, "TrainingRun", "run-1"), "Job").values()
     (container,) = made["spec"]["template"]["spec"]["containers"]
     assert container["args"][4:] == [
-        *("--baseline-version", "3", "--model", "flight-delay", "--baseline-digest", DIGEST),
+        *("--baseline-version", "3", "--model", "ml.flight-delay", "--baseline-digest", DIGEST),
         *("--spec", "$(PERENNIAL_GATE)"),
     ]
 
@@ -657,7 +657,7 @@ def test_the_user_can_replace_no_variable_of_ours() -> None:
 def test_what_is_registered_says_where_it_comes_from() -> None:
     call, _ = planned(world(PASSED), "TrainingRun", "run-1").calls
     assert call == RegisterVersion(
-        model="flight-delay",
+        model="ml.flight-delay",
         run_id="abc123",
         source="models:/m-1",
         tags={

@@ -8,7 +8,8 @@ from given import ISSUER, NAMESPACE, SETTINGS, World, applied, planned
 from given_deployment import NAME, ON_TRIAL, STABLE, deployed, running
 
 from perennial.api.wire import Trust
-from perennial.plan.actions import Plan
+from perennial.plan.actions import Plan, SetAlias
+from perennial.plan.model_deployment.observe import REGISTERED
 from perennial.plan.model_deployment.trust import PROVEN, TOKEN_FILE, TOKEN_MOUNT
 from perennial.plan.observed import Fact
 
@@ -78,6 +79,14 @@ def test_pods_of_an_earlier_release_are_not_restarted_and_may_go_on_reporting() 
     assert "PERENNIAL_COLLECTOR_TOKEN" not in json.dumps(pod)
     assert trust_of(world).unproven_predictions is True
     assert trust_of(running(STABLE, wants="3")).unproven_predictions is False
+
+
+def test_a_version_of_an_earlier_release_is_fetched_and_called_champion_as_it_was_registered() -> None:
+    server = {key: value for key, value in OLD["stable"]["server"].items() if key != REGISTERED}
+    plan = plan_of(running({"stable": {**OLD["stable"], "server": server}, "champion": "2"}, wants="3"))
+    (fetch,) = applied(plan, "Deployment")[f"{NAME}-a"]["spec"]["template"]["spec"]["initContainers"]
+    assert fetch["args"][:2] == ["--model", "flight-delay"]
+    assert SetAlias(model="flight-delay", alias="champion", version="3") in plan.calls
 
 
 def test_a_version_that_leaves_is_believed_until_its_pods_are_gone() -> None:

@@ -7,11 +7,12 @@ from test_store import pod
 from virtual_time import run
 
 from perennial import facts
-from perennial.app import calls_to, references, users_of_model
+from perennial.app import calls_to, plan_settings, references, users_of_model
 from perennial.plan.actions import Call, SetAlias
 from perennial.runtime.errors import Terminal, Unavailable
 from perennial.runtime.resources import Key
 from perennial.runtime.store import Store
+from perennial.settings import from_environment
 
 CALL = SetAlias(model="delay", alias="champion", version="3")
 
@@ -44,13 +45,26 @@ def test_a_run_concerns_the_deployments_of_its_model_in_its_namespace(store: Sto
     assert list(mapper(run)) == [Key("ModelDeployment", "ns", "delay")]
 
 
-def test_a_registered_model_concerns_its_users_everywhere(store: Store) -> None:
-    assert set(users_of_model(store, "delay")) == {
-        Key(kind, namespace, name)
-        for kind, name in (("TrainingRun", "run-1"), ("ModelDeployment", "delay"))
-        for namespace in ("ns", "other")
+USERS = (("TrainingRun", "run-1"), ("ModelDeployment", "delay"))
+
+
+@pytest.mark.parametrize(
+    ("names", "registered", "namespaces"),
+    [
+        ("{namespace}.{name}", "ns.delay", ["ns"]),
+        ("{namespace}.{name}", "delay", []),
+        ("{name}", "delay", ["ns", "other"]),
+    ],
+)
+def test_a_registered_model_concerns_those_who_mean_it(
+    store: Store, names: str, registered: str, namespaces: list[str]
+) -> None:
+    environment = {
+        f"PERENNIAL_{name}": "x" for name in ("IMAGE_OPERATOR", "IMAGE_SERVER", "IMAGE_ROUTER", "MLFLOW_URL")
     }
-    assert list(users_of_model(store, "unheard-of")) == []
+    planning = plan_settings(from_environment({**environment, "PERENNIAL_MODEL_NAMES": names}))
+    concerned = set(users_of_model(store, planning, registered))
+    assert concerned == {Key(kind, namespace, name) for kind, name in USERS for namespace in namespaces}
 
 
 class Outside:

@@ -39,6 +39,9 @@ def test_values_have_the_types_of_their_fields() -> None:
         ("RESYNC_SECONDS", "inf", "must be at least 1"),
         ("LOG_FORMAT", "xml", "must be one of json, text"),
         ("COLLECTOR_URL", "http://{pod}", "may contain {name}, {namespace} and {domain}"),
+        ("MODEL_NAMES", "{namespace}", "must contain {name}, may contain {namespace}"),
+        ("MODEL_NAMES", "{namespace}/{name}", "no other braces, / or :"),
+        ("MODEL_NAMES", "{team}.{name}", "no other braces"),
         ("LEASE_RENEW_DEADLINE_SECONDS", "15", "LEASE_DURATION_SECONDS > PERENNIAL_LEASE_RENEW_DEADLINE_SECONDS"),
     ],
 )

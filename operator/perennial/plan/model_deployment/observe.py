@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
+from perennial.api.model_deployment import Deployed, ModelDeploymentSpec, ModelDeploymentStatus
 from perennial.api.training_run import TrainingRunStatus
 from perennial.api.wire import Slot, State
 from perennial.plan.actions import Manifest, PutPolicy, SetAlias
@@ -22,6 +22,8 @@ from perennial.plan.observed import (
 )
 
 CHAMPION = "champion"
+REGISTERED = "registeredModel"
+"""In a version's recorded server: what its model is called in MLflow."""
 SLOTS: tuple[Slot, Slot] = ("a", "b")
 
 
@@ -59,7 +61,12 @@ def set_champion(spec: ModelDeploymentSpec, status: ModelDeploymentStatus) -> Se
     stable = status.stable
     if stable is None or stable.since is None or status.champion == stable.model_version:
         return None
-    return SetAlias(model=spec.model.name, alias=CHAMPION, version=stable.model_version)
+    return SetAlias(model=registered_as(stable, spec), alias=CHAMPION, version=stable.model_version)
+
+
+def registered_as(version: Deployed, spec: ModelDeploymentSpec) -> str:
+    """Return the name in MLflow that a version was found under. Release 0.1 recorded none: it used the plain one."""
+    return str(version.server.get(REGISTERED, spec.model.name))
 
 
 def observe(  # noqa: PLR0917 - the one signature of all kinds
@@ -90,7 +97,9 @@ def observe(  # noqa: PLR0917 - the one signature of all kinds
             if run["spec"]["model"]["name"] == spec.model.name
         ],
         collector=facts.collector(namespace, name),
-        registry=facts.model(spec.model.name, spec.model.version) if asks_registry else Fact(),
+        registry=facts.model(settings.registered_model(namespace, spec.model.name), spec.model.version)
+        if asks_registry
+        else Fact(),
         issuer=facts.issuer(),
         aliased=results.result(champion) if champion else None,
         told=results.result(PutPolicy(policy=will)) if will else None,

@@ -9,7 +9,7 @@ from perennial.api.base import API_VERSION, EnvVar, Resources
 from perennial.api.model_deployment import Deployed, Retraining, Server
 from perennial.api.wire import Slot
 from perennial.plan.children import Owner, child, claim, claim_volume, container, env, hashed, labels, pod, resources
-from perennial.plan.model_deployment.observe import SLOTS, ModelDeploymentSeen
+from perennial.plan.model_deployment.observe import SLOTS, ModelDeploymentSeen, registered_as
 from perennial.plan.model_deployment.router import bootstrap, token_secret
 from perennial.plan.model_deployment.trust import PROVEN, TOKEN_FILE, TOKEN_MOUNT, token_volume, trust
 from perennial.plan.observed import Issuer
@@ -95,7 +95,7 @@ def desired_slot(seen: ModelDeploymentSeen, deployed: Deployed, replicas: int) -
         pull_policy=settings.image_pull_policy,
         command=["python3", "-m", "perennial.worker", "fetch-model"],
         args=[
-            *("--model", model, "--version", deployed.model_version),
+            *("--model", registered_as(deployed, seen.spec), "--version", deployed.model_version),
             *(("--digest", deployed.digest) if deployed.digest else ()),
             *("--to", "/models"),
         ],

@@ -5,7 +5,7 @@ from typing import Any
 
 from perennial.api.training_run import TerminalState
 from perennial.plan.children import hashed
-from perennial.plan.model_deployment.observe import ModelDeploymentSeen
+from perennial.plan.model_deployment.observe import REGISTERED, ModelDeploymentSeen
 from perennial.plan.model_deployment.trust import PROVEN
 
 
@@ -41,7 +41,7 @@ def wanted(seen: ModelDeploymentSeen) -> Wanted | Waiting:
         why = seen.registry.error or "it has not answered yet."
         return Waiting(
             reason="RegistryUnavailable",
-            message=f"MLflow can't say what model {model.name} is: {why} It is asked again.",
+            message=f"MLflow can't say what model {_registered(seen)} is: {why} It is asked again.",
         )
     version = model.version or registry.aliases.get(model.alias or "")
     if not registry.exists or version is None or version not in registry.versions:
@@ -49,7 +49,8 @@ def wanted(seen: ModelDeploymentSeen) -> Wanted | Waiting:
         return Waiting(
             reason="ModelNotFound",
             message=(
-                f"MLflow has no {what} of model {model.name}: register it, or fix spec.model. It is looked for again."
+                f"MLflow has no {what} of model {_registered(seen)}: register it, or fix spec.model. "
+                "It is looked for again."
             ),
         )
     return _version(seen, version, registry.versions[version].digest)
@@ -96,5 +97,10 @@ def _version(seen: ModelDeploymentSeen, model_version: str, digest: str | None) 
             "image": server.get("image") or seen.settings.server_image,
             "fetchImage": seen.settings.server_image,
             PROVEN: True,
+            REGISTERED: _registered(seen),
         },
     )
+
+
+def _registered(seen: ModelDeploymentSeen) -> str:
+    return seen.settings.registered_model(seen.owner.namespace, seen.spec.model.name)

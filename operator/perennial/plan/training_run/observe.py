@@ -46,22 +46,29 @@ def evaluation_name(name: str) -> str:
     return f"{name}-evaluate"
 
 
-def ensure_run(owner: Owner, spec: TrainingRunSpec) -> EnsureRun:
+def registered_model(owner: Owner, spec: TrainingRunSpec, settings: PlanSettings) -> str:
+    """Return what the run's model is called in MLflow."""
+    return settings.registered_model(owner.namespace, spec.model.name)
+
+
+def ensure_run(owner: Owner, spec: TrainingRunSpec, settings: PlanSettings) -> EnsureRun:
     """Return the call that makes the MLflow run, in the experiment of the model's name."""
     return EnsureRun(
-        experiment=spec.model.name,
+        experiment=registered_model(owner, spec, settings),
         uid=owner.uid,
         run_name=owner.name,
         tags={"perennial.dev/namespace": owner.namespace, "perennial.dev/name": owner.name},
     )
 
 
-def register_version(owner: Owner, spec: TrainingRunSpec, status: TrainingRunStatus) -> RegisterVersion | None:
+def register_version(
+    owner: Owner, spec: TrainingRunSpec, status: TrainingRunStatus, settings: PlanSettings
+) -> RegisterVersion | None:
     """Return the call that registers what was trained; None while there is nothing to register."""
     if status.mlflow is None or status.model is None or status.dataset is None:
         return None
     return RegisterVersion(
-        model=spec.model.name,
+        model=registered_model(owner, spec, settings),
         run_id=status.mlflow.run_id,
         source=status.model.source,
         tags={
@@ -107,7 +114,9 @@ def observe(  # noqa: PLR0917 - the one signature of all kinds
         training=jobs.get(training_name(name)),
         evaluation=jobs.get(evaluation_name(name)),
         pods=[pod for job in jobs.values() for pod in cache.children(job["metadata"]["uid"], "Pod")],
-        registry=facts.model(spec.model.name) if status.terminal_state is None and spec.gate is not None else Fact(),
+        registry=facts.model(registered_model(owner, spec, settings))
+        if status.terminal_state is None and spec.gate is not None
+        else Fact(),
         results=results,
         settings=settings,
     )

@@ -165,7 +165,7 @@ def _not_begun(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     pinned = seen.status.dataset or pin(seen.spec, seen.dataset)
     if isinstance(pinned, Unpinned):
         return going(seen, now, seen.status, pinned.reason, pinned.message)
-    call = ensure_run(seen.owner, seen.spec)
+    call = ensure_run(seen.owner, seen.spec, seen.settings)
     made = seen.results.result(call)
     if made is None:
         return Plan(calls=(call,))
@@ -292,7 +292,7 @@ def _registering(seen: TrainingRunSeen, now: datetime) -> Plan:
 
 def _registered(seen: TrainingRunSeen, now: datetime, status: TrainingRunStatus) -> Plan:
     """Register what passed, and end the MLflow run with it; only then the run has succeeded."""
-    call = register_version(seen.owner, seen.spec, status)
+    call = register_version(seen.owner, seen.spec, status, seen.settings)
     if call is None:
         return Plan()
     if seen.spec.suspend:
@@ -307,7 +307,7 @@ def _registered(seen: TrainingRunSeen, now: datetime, status: TrainingRunStatus)
         return going(seen, now, status, "RegistryUnavailable", why)
     version = made.value["version"]
     succeeded = _closed(seen, succeeded.model_copy(update={"model_version": version}))
-    message = f"Version {version} of {seen.spec.model.name} is registered."
+    message = f"Version {version} of {call.model} is registered."
     marks = (mark("Succeeded", True, "Succeeded", message), *stages(succeeded), *progress())
     told = f"{message} {_told(status)}".strip()[:1000]
     return Plan(

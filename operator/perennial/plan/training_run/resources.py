@@ -9,7 +9,7 @@ from perennial.api.base import Resources
 from perennial.api.training_run import GateBaseline, MLflowRun, PinnedDataset
 from perennial.plan.children import claim_volume, container, env, job, literal, pod, resources
 from perennial.plan.dataset.resources import snapshots_claim
-from perennial.plan.training_run.observe import TrainingRunSeen, evaluation_name, training_name
+from perennial.plan.training_run.observe import TrainingRunSeen, evaluation_name, registered_model, training_name
 
 DATA = "/perennial/data"
 EVALUATION_SECONDS = 3600
@@ -91,7 +91,12 @@ def desired_evaluation(
     held_out: Sequence[str] = ["--data", DATA] if metrics else []
     champion: list[str] = []
     if baseline is not None:
-        champion = ["--baseline-version", baseline.version, "--model", seen.spec.model.name]
+        champion = [
+            "--baseline-version",
+            baseline.version,
+            "--model",
+            registered_model(seen.owner, seen.spec, seen.settings),
+        ]
         champion += ["--baseline-digest", baseline.digest] if baseline.digest else []
     evaluate = container(
         "evaluate",
