@@ -137,6 +137,8 @@ def apiserver_command(settings: ControlPlaneSettings, *more: str) -> list[str]:
         f"--service-account-key-file={keys.service_accounts.certificate}",
         f"--service-account-signing-key-file={keys.service_accounts.key}",
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+        # As on OpenShift: owner references that block deletion need a right of their own.
+        "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
         f"--audit-policy-file={settings.audit_policy}",
         f"--audit-log-path={settings.audit_log}",
         "--audit-log-maxsize=100",

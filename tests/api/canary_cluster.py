@@ -57,8 +57,8 @@ def run_of(version: str) -> dict[str, Any]:
 class Accounts:
     """The namespace's service accounts. Their tokens are real, and so is the file by which the collector knows them."""
 
-    def __init__(self, api: Api, namespace: str, directory: Path) -> None:
-        self.operator = f"system:serviceaccount:{namespace}:perennial"
+    def __init__(self, api: Api, namespace: str, directory: Path, home: str) -> None:
+        self.operator = f"system:serviceaccount:{home}:perennial"
         self.neighbour = f"system:serviceaccount:{namespace}:somebody"
         self.trust = directory / "trust.json"
         self._api = api

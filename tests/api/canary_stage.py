@@ -215,6 +215,7 @@ async def canary_stage(
     directory: Path,
     session: aiohttp.ClientSession,
     server: str,
+    home: str | None = None,
 ) -> AsyncIterator[CanaryStage]:
     """Set everything up but the operator, and take everything down again.
 
@@ -225,11 +226,12 @@ async def canary_stage(
         directory: for files and logs.
         session: with the administrator's rights at the API server.
         server: the API server's URL.
+        home: the operator's own namespace, if it is not this one.
     """
     cluster = CanaryCluster(control_plane, namespace)
     async with AsyncExitStack() as stack:
         plain = await stack.enter_async_context(aiohttp.ClientSession())
-        accounts = Accounts(control_plane.api, namespace, directory)
+        accounts = Accounts(control_plane.api, namespace, directory, home or namespace)
         data = await stack.enter_async_context(CanaryDataPlane(plain, directory, accounts).running())
         tap = await stack.enter_async_context(Tap(data.collector.url, cluster.status, plain).running())
         made = CanaryStage(cluster, data, tap, Node(control_plane.api, namespace, accounts.trust), start)

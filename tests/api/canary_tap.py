@@ -59,6 +59,8 @@ class Tap:
         """How often somebody who knew a state asked for the next."""
         self.refused = 0
         """How often the collector did not answer."""
+        self.proofs: set[str] = set()
+        """What the operator has shown here."""
         self.url = ""
         self._collector = collector
         self._recorded = recorded
@@ -105,6 +107,7 @@ class Tap:
     async def _pass_on(self, request: web.Request) -> web.Response:
         url, limit = f"{self._collector}{request.path_qs}", aiohttp.ClientTimeout(total=90)
         body, headers = await request.read(), {"Authorization": request.headers.get("Authorization", "")}
+        self.proofs.add(headers["Authorization"])
         try:
             async with self._session.request(request.method, url, data=body, headers=headers, timeout=limit) as answer:
                 return web.Response(

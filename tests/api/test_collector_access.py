@@ -138,3 +138,11 @@ async def test_every_service_account_may_read_who_signs(
     assert not {"d", "p", "q", "k"} & known.keys[0].keys()
     sender = token(control_plane.api, user(namespace, "plain"), audience(namespace, "one"))
     assert collector(tmp_path, namespace, "one", known).caller(f"Bearer {sender}").namespace == namespace
+
+
+async def test_collectors_that_are_followed_at_once_get_one_token_each(operator: Tokens, namespace: str) -> None:
+    names = [audience(namespace, f"m-{number}") for number in range(8)]
+    first = await asyncio.gather(*(operator.token(name) for name in names))
+    again = await asyncio.gather(*(operator.token(name) for name in names))
+    assert first == again
+    assert len(set(first)) == len(names)

@@ -101,7 +101,9 @@ class Tokens:
 
     async def _renew(self, kept: _Token, audience: str) -> None:
         asked = self._now()
-        self._tokens = {name: each for name, each in self._tokens.items() if each.ends_at > asked or each is kept}
+        ended = [name for name, each in self._tokens.items() if 0 < each.ends_at <= asked and each is not kept]
+        for name in ended:
+            del self._tokens[name]
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",

@@ -1,0 +1,86 @@
+"""What the operator may do is what it does: its rights in the cluster against its requests in the audit log.
+
+Named so that it runs last, after all stories of the other modules.
+"""
+
+import json
+from typing import Any
+
+import pytest
+from kube import Kube
+
+from perennial.runtime.resources import MODEL_DEPLOYMENT, OWN_RIGHTS, RIGHTS, Right
+
+pytestmark = pytest.mark.e2e
+
+Need = tuple[str, str, str]
+"""A verb, and the group and resource (with subresource) that it is for."""
+STORIES = {"test_deployment.py", "test_training.py"}
+DISCOVERY = ("/api", "/apis", "/openid/v1/jwks", "/.well-known/openid-configuration", "/version")
+
+
+def granted(rights: tuple[Right, ...]) -> set[Need]:
+    return {
+        (verb, right.resource.group, "/".join(filter(None, (right.resource.plural, right.subresource))))
+        for right in rights
+        for verb in right.verbs
+    }
+
+
+def needs(event: dict[str, Any]) -> set[Need]:
+    """Return what a request needed. Server-side apply is a patch, which is also a `create` where nothing was there."""
+    about = event["objectRef"]
+    resource = "/".join(filter(None, (about["resource"], about.get("subresource"))))
+    verbs = {event["verb"]} | (
+        {"create"} if event["verb"] == "patch" and event["responseStatus"]["code"] == 201 else set()
+    )
+    return {(verb, about.get("apiGroup", ""), resource) for verb in verbs}
+
+
+@pytest.fixture
+def requests(audit: Any, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """The operator's requests in the stories that every right is there for."""
+    ran = {item.path.name for item in request.session.items}
+    if not ran >= STORIES:
+        pytest.skip(f"only after the stories that need the rights: {', '.join(sorted(STORIES))}")
+    events = map(json.loads, audit.log.read_text().splitlines())
+    return [event for event in events if event["user"]["username"] == audit.user]
+
+
+def test_every_right_is_used_and_nothing_else_is_tried(requests: list[dict[str, Any]], kube: Kube) -> None:
+    assert len(requests) > 100
+    used = {
+        need for event in requests if "objectRef" in event for need in needs(event) if "resource" in event["objectRef"]
+    }
+    # No request: admission asks for it whenever an owner reference blocks deletion, and refuses the write without it.
+    asked_by_admission = granted(tuple(right for right in RIGHTS if right.subresource == "finalizers"))
+    assert len(asked_by_admission) == 3
+    unused = granted((*RIGHTS, *OWN_RIGHTS)) - asked_by_admission - used
+    assert unused == set(), f"granted and never used: {sorted(unused)}"
+    tried = used - granted((*RIGHTS, *OWN_RIGHTS))
+    assert tried == set(), f"tried without a right: {sorted(tried)}"
+    elsewhere = {event["requestURI"].partition("?")[0] for event in requests if "objectRef" not in event}
+    assert {path for path in elsewhere if not path.startswith(DISCOVERY)} == set()
+
+
+def test_nothing_it_tried_was_forbidden(requests: list[dict[str, Any]]) -> None:
+    forbidden = [
+        event["requestURI"]
+        for event in requests
+        if event.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid"
+    ]
+    assert forbidden == []
+
+
+def test_the_right_that_admission_asks_for_is_really_asked_for(system: Kube) -> None:
+    """The cluster runs OwnerReferencesPermissionEnforcement, so the stories would have failed without it."""
+    who = f"--as=system:serviceaccount:{system.namespace}:default"
+    name = f"{MODEL_DEPLOYMENT.plural}.{MODEL_DEPLOYMENT.group}/finalizers"
+    assert system("auth", "can-i", "update", name, who, check=False).strip() == "no"
+    owner = {"apiVersion": MODEL_DEPLOYMENT.api_version, "kind": MODEL_DEPLOYMENT.kind, "name": "m", "uid": "1"}
+    metadata = {"name": "owned", "ownerReferences": [{**owner, "blockOwnerDeletion": True}]}
+    ours = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    system("create", "role", "maker", "--verb=create", "--resource=configmaps")
+    system("create", "rolebinding", "maker", "--role=maker", f"--serviceaccount={system.namespace}:default")
+    with pytest.raises(AssertionError, match="cannot set blockOwnerDeletion"):
+        system("create", who, "--filename", "-", text=json.dumps(ours))
