@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from time import time
 
 import aiohttp
+from accounts_of_run import Accounts
 from loopback import CollectorProcess, Model, Router, Traffic, eventually
 from operator_faults.run import Run
 
@@ -19,10 +20,11 @@ COHORT_SECONDS = 60
 class DataPlane:
     """Real processes. Version 1 is in slot a, version 2 in slot b."""
 
-    def __init__(self, run: Run, session: aiohttp.ClientSession) -> None:
+    def __init__(self, run: Run, name: str, session: aiohttp.ClientSession) -> None:
         self.models: dict[Slot, Model] = {"a": Model(), "b": Model()}
-        self.collector = CollectorProcess(run.directory, session)
-        self.router = Router("router-1", run.directory, self.models, self.collector.port, session)
+        self._accounts = Accounts(run, name)
+        self.collector = CollectorProcess(run.directory, session, self._accounts)
+        self.router = Router("router-1", run.directory, self.models, self.collector)
         self.traffic = Traffic(session, self.router.url, pace=PACE)
         self._run = run
 
@@ -30,6 +32,7 @@ class DataPlane:
     async def running(self) -> AsyncIterator["DataPlane"]:
         """Run all of it."""
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._accounts.known())
             for model in self.models.values():
                 await stack.enter_async_context(model.running())
             stack.push_async_callback(self.router.stop)
@@ -40,6 +43,7 @@ class DataPlane:
     @asynccontextmanager
     async def _collecting(self) -> AsyncIterator[None]:
         arguments = ["--database", str(self.collector.database), "--host", "127.0.0.1"]
+        arguments += ["--trust", str(self._accounts.trust)]
         arguments += ["--port", str(self.collector.port), "--routers", f"127.0.0.1:{self.router.statistics}"]
         directory = self._run.directory / "collector"
         directory.mkdir()

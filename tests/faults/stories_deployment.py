@@ -68,7 +68,7 @@ class DeploymentStory:
 
         async with (
             aiohttp.ClientSession() as session,
-            DataPlane(run, session).running() as data,
+            DataPlane(run, NAME, session).running() as data,
             kubelet(run.api, run.namespace, fate) as playing,
         ):
             settings = {"PERENNIAL_COLLECTOR_URL": data.collector.url}

@@ -559,7 +559,10 @@ def not_yet(reason: str) -> dict[str, str]:
             running(STABLE, wants="3", not_ready=["collector"]).but(
                 cluster=Fact(error="the Kubernetes API: forbidden.")
             ),
-            {"Ready": "True IssuerUnknown", "Available": "True IssuerUnknown"} | NO_CANARY | UNJUDGED | SETTLED | FREE,
+            {"Ready": "True IssuerUnknown", "Available": "True IssuerUnknown", "Reconciling": "True Starting"}
+            | NO_CANARY
+            | UNJUDGED
+            | FREE,
             id="no collector, because it is not known whom it could believe",
         ),
         pytest.param(
