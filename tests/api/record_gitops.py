@@ -202,7 +202,7 @@ def test_a_dataset(scene: Scene, start_operator: Start) -> None:
     pod = scene.pod(check)
     save("checking", scene.when(DATASET, name, Reconciling=("True", "Checking"), Fetched=("Unknown", "NotChecked")))
     scene.unschedulable(pod, '0/1 nodes are available: persistentvolumeclaim "lake" not found.')
-    save("claim-missing", scene.when(DATASET, name, Fetched=("False", "NotScheduled")))
+    save("claim-missing", scene.when(DATASET, name, Fetched=("False", "ClaimNotFound")))
     scene.end(pod, {"error": "the folder weeks is not there"}, exit_code=65)
     save("source-unreadable", scene.when(DATASET, name, Fetched=("False", "SourceUnreadable")))
 

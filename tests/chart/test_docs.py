@@ -63,6 +63,8 @@ def reasons_in(tree: ast.AST) -> Iterator[str]:
                 yield from constants(reason)
             case ast.Call(func=ast.Name(id="_going"), args=[_, _, _, reason, _]):
                 yield from constants(reason)
+            case ast.Return(value=ast.Tuple(elts=[_, _]) as value):
+                yield from constants(value)
             case ast.keyword(arg="reason" | "reconciling" | "stalled", value=value):
                 yield from constants(value)
             case ast.Assign(targets=[ast.Name(id="reason" | "stalled" | "checking")], value=value):

@@ -32,7 +32,9 @@ ADVICE: Final = {
     "ImageNotPulled": "Fix the image's name, or the pull secret of the namespace's default service account.",
     "ContainerNotCreated": "Create what the container refers to, or fix the reference.",
     "ContainerFailed": "Read the container's log.",
-    "NotScheduled": "Make room for the pod: smaller requests, another node, or a volume that can be bound.",
+    "ClaimNotFound": "Create the PersistentVolumeClaim that the message names, or fix the spec.",
+    "ClaimNotBound": "See why the claim is not bound: its StorageClass, its size, its access mode.",
+    "NotScheduled": "Make room for the pod: smaller requests, or another node.",
     "PodPending": "Wait; if it lasts, see the pod's events.",
     # ModelDeployment
     "NoModelVersion": "Create a TrainingRun for this model, or fix the one that failed.",

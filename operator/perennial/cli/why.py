@@ -24,7 +24,10 @@ from perennial.cli.snapshot import (
 
 ABOUT_DATA = {"DatasetNotReady", "DatasetNotFound", "NothingHeldOut", "NoEventTime", "WindowTooShort"}
 AT_WORK = {"Training": "train", "Evaluating": "evaluate"}
-ABOUT_PODS = {"ImageNotPulled", "ContainerNotCreated", "ContainerFailed", "NotScheduled", "PodPending", "Starting"}
+ABOUT_PODS = {
+    *("ImageNotPulled", "ContainerNotCreated", "ContainerFailed"),
+    *("ClaimNotFound", "ClaimNotBound", "NotScheduled", "PodPending", "Starting"),
+}
 """Reasons of ModelDeployments and runs that a pod can say more about."""
 
 

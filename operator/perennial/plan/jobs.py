@@ -1,6 +1,7 @@
 """What became of a Job, read from the Job and its pods."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +23,12 @@ WAITING_REASONS = {
     "CreateContainerConfigError": "ContainerNotCreated",
     "CreateContainerError": "ContainerNotCreated",
 }
+
+CLAIM_MISSING = re.compile(r'persistentvolumeclaim "[^"]*" not found')
+CLAIM_UNBOUND = re.compile(
+    r"unbound immediate PersistentVolumeClaims|persistent volumes to bind|bound to non-existent persistentvolume"
+)
+"""How kube-scheduler says it: pkg/scheduler/framework/plugins/{volumebinding,volumezone}."""
 
 LAST_WORDS = timedelta(seconds=60)
 """How long after a Job's end its pod's last words may still come: Jobs and pods are watched apart."""
@@ -107,6 +114,19 @@ def job_outcome(job: Manifest | None, pods: Sequence[Manifest]) -> JobOutcome:
     return JobOutcome(phase=JobPhase.RUNNING, reason="Running", message="The pod is running.")
 
 
+def placing_trouble(pod: Manifest) -> tuple[str, str] | None:
+    """Return why a pod has no node, as (reason, message), or None. The scheduler's words tell whether a claim is."""
+    for condition in pod.get("status", {}).get("conditions", ()):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            said = condition.get("message", "")
+            if CLAIM_MISSING.search(said):
+                return "ClaimNotFound", f"The pod waits for a volume: {said}"
+            if CLAIM_UNBOUND.search(said):
+                return "ClaimNotBound", f"The pod waits for a volume: {said}"
+            return "NotScheduled", f"The pod waits for a node: {said}"
+    return None
+
+
 def sentence(text: str) -> str:
     """Return a text that another sentence may follow."""
     return text if not text or text.endswith((".", "!", "?", "…")) else f"{text}."
@@ -180,13 +200,9 @@ def _waiting(pod: Manifest | None) -> JobOutcome | None:
                 reason=WAITING_REASONS[waiting["reason"]],
                 message=f"Container {status['name']} can't start with image {status.get('image') or '?'}: {detail}",
             )
-    for condition in pod.get("status", {}).get("conditions", ()):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return JobOutcome(
-                phase=JobPhase.WAITING,
-                reason="NotScheduled",
-                message=f"The pod waits for a node: {condition.get('message', '')}",
-            )
+    unplaced = placing_trouble(pod)
+    if unplaced is not None:
+        return JobOutcome(phase=JobPhase.WAITING, reason=unplaced[0], message=unplaced[1])
     if pod.get("status", {}).get("phase", "Pending") == "Pending":
         return JobOutcome(phase=JobPhase.WAITING, reason="PodPending", message="The pod is being prepared.")
     return None

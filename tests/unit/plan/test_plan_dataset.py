@@ -127,8 +127,29 @@ FREE, SUSPENDED = {"Stalled": "False Free"}, {"Stalled": "True Suspended"}
         pytest.param(
             waiting(NEVER_CHECKED, unschedulable='persistentvolumeclaim "lake" not found'),
             [VOLUME],
-            UNKNOWN | {"Fetched": "False NotScheduled", "Reconciling": "True NotScheduled"} | FREE,
+            UNKNOWN | {"Fetched": "False ClaimNotFound", "Reconciling": "True ClaimNotFound"} | FREE,
             id="the source's claim is missing",
+        ),
+        pytest.param(
+            waiting(
+                NEVER_CHECKED,
+                unschedulable="0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.",
+            ),
+            [VOLUME],
+            UNKNOWN | {"Fetched": "False ClaimNotBound", "Reconciling": "True ClaimNotBound"} | FREE,
+            id="a claim gets no volume",
+        ),
+        pytest.param(
+            waiting(NEVER_CHECKED, unschedulable="0/1 nodes are available: 1 Insufficient memory."),
+            [VOLUME],
+            UNKNOWN | {"Fetched": "False NotScheduled", "Reconciling": "True NotScheduled"} | FREE,
+            id="no node has room",
+        ),
+        pytest.param(
+            waiting(dataset({"conditions": [condition("Fetched", "False", "ClaimNotFound")]})),
+            [VOLUME],
+            UNKNOWN | {"Fetched": "Unknown Checking"} | CHECKING | FREE,
+            id="the claim is there now: the check runs",
         ),
         pytest.param(
             waiting(NEVER_CHECKED, waiting="ImagePullBackOff"),

@@ -11,7 +11,7 @@ from perennial.plan.conditions import Mark, condition, mark, progress, repeat, s
 from perennial.plan.dataset.observe import DatasetSeen
 from perennial.plan.dataset.report import Check
 from perennial.plan.dataset.resources import desired_check, desired_snapshots
-from perennial.plan.jobs import ENDED, JobOutcome, JobPhase, job_outcome
+from perennial.plan.jobs import ENDED, WAITING_REASONS, JobOutcome, JobPhase, job_outcome
 from perennial.plan.observed import delete_of, name_of
 
 RETRY_SECONDS = 60
@@ -19,6 +19,8 @@ RETRY_SECONDS = 60
 RECHECK_SECONDS = 300
 """How long after data was found invalid it is looked at again, where no refresh says so."""
 KEPT_VERSIONS = 10
+STUCK = frozenset({*WAITING_REASONS.values(), "NotScheduled", "ClaimNotFound", "ClaimNotBound"})
+"""What keeps a check from starting: no news any more once it has started."""
 UNREADABLE = 65
 """The exit code of a check whose source cannot be read as data."""
 
@@ -232,6 +234,8 @@ def _checking_marks(seen: DatasetSeen, outcome: JobOutcome) -> tuple[Mark, ...]:
     """While a check is under way, what is known stays known; only a check that can't start is news."""
     valid, fetched = _known(seen, "Valid"), _known(seen, "Fetched")
     stuck = outcome.phase is JobPhase.WAITING and outcome.reason != "PodPending"
+    if not stuck and fetched.reason in STUCK:
+        fetched = mark("Fetched", "Unknown", "Checking", "The source is being looked at.")
     if stuck:
         fetched = mark("Fetched", False, outcome.reason, outcome.message)
     return (_ready(seen.status, valid), fetched, valid, *_moving(seen, seen.status, fetched, stuck=stuck))

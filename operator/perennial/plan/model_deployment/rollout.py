@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perennial.plan.actions import Manifest
-from perennial.plan.jobs import WAITING_REASONS
+from perennial.plan.jobs import WAITING_REASONS, placing_trouble
 from perennial.plan.observed import name_of
 
 
@@ -54,7 +54,7 @@ def _trouble(deployment: Manifest, pods: Sequence[Manifest], version: str | None
         labels = pod["metadata"].get("labels", {})
         if not wanted <= labels.items() or (version is not None and labels.get("perennial.dev/version") != version):
             continue
-        trouble = _container_trouble(pod) or _placing_trouble(pod)
+        trouble = _container_trouble(pod) or placing_trouble(pod)
         if trouble:
             return trouble
     return None
@@ -76,13 +76,6 @@ def _container_trouble(pod: Manifest) -> tuple[str, str] | None:
             lines = (ended.get("message") or ended.get("reason") or "").strip().splitlines()
             said = lines[-1][:400] if lines else "it said nothing"
             return "ContainerFailed", f"Container {container['name']} ended with exit code {ended['exitCode']}: {said}"
-    return None
-
-
-def _placing_trouble(pod: Manifest) -> tuple[str, str] | None:
-    for condition in pod.get("status", {}).get("conditions", ()):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return "NotScheduled", f"A pod waits for a node: {condition.get('message', '')}"
     return None
 
 
