@@ -294,6 +294,9 @@ class DatasetStatus(Part):
     ] = -1
     checks: Annotated[int, Field(ge=0, description="Checks whose result is recorded.")] = 0
     checked_generation: Annotated[int | None, Field(ge=0, description="The generation that was checked last.")] = None
+    fetched_generation: Annotated[
+        int | None, Field(ge=0, description="The generation whose source could be read last.")
+    ] = None
     last_checked_time: Annotated[Time | None, Field(description="When the source was looked at last.")] = None
     next_check_time: Annotated[Time | None, Field(description="When it is looked at next.")] = None
     version: Annotated[DatasetVersion | None, Field(description="The newest version that fulfils everything.")] = None

@@ -315,6 +315,7 @@ READY_STATUS: Mapping[str, Any] = {
     "observedGeneration": 1,
     "checks": 1,
     "checkedGeneration": 1,
+    "fetchedGeneration": 1,
     "lastCheckedTime": "2026-03-01T11:50:00Z",
     "nextCheckTime": "2026-03-01T12:00:00Z",
     "version": VERSION,

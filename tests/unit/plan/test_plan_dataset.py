@@ -61,7 +61,6 @@ def waiting(subject: Mapping[str, Any], **how: Any) -> World:
 READY = {"Ready": "True VersionReady", "Fetched": "True Fetched", "Valid": "True ExpectationsMet"}
 UNKNOWN = {"Ready": "False NoVersion", "Fetched": "Unknown NotChecked", "Valid": "Unknown NotChecked"}
 CHECKING, SETTLED = {"Reconciling": "True Checking"}, {"Reconciling": "False Settled"}
-UNREADABLE, BROKEN = {"Reconciling": "True SourceUnreadable"}, {"Reconciling": "True CheckFailed"}
 FREE, SUSPENDED = {"Stalled": "False Free"}, {"Stalled": "True Suspended"}
 
 
@@ -160,31 +159,42 @@ FREE, SUSPENDED = {"Stalled": "False Free"}, {"Stalled": "True Suspended"}
         pytest.param(
             checked(NEVER_CHECKED, {"error": "no parquet file below /source/flights"}, exit_code=65, ended="Failed"),
             [VOLUME, "tell Warning SourceUnreadable", f"delete Job {FIRST}"],
-            UNKNOWN | {"Fetched": "False SourceUnreadable", "Valid": "Unknown SourceUnreadable"} | UNREADABLE | FREE,
+            UNKNOWN | {"Fetched": "False SourceUnreadable", "Valid": "Unknown SourceUnreadable"} | SETTLED | FREE,
             id="the source can't be read",
         ),
         pytest.param(
             checked(DUE, {"error": "no parquet file below /source/flights"}, exit_code=65, ended="Failed"),
             [VOLUME, "tell Warning SourceUnreadable", f"delete Job {SECOND}"],
-            READY | {"Fetched": "False SourceUnreadable"} | UNREADABLE | FREE,
+            READY | {"Fetched": "False SourceUnreadable"} | SETTLED | FREE,
             id="the source can't be read any more: the version stays usable",
+        ),
+        pytest.param(
+            checked(
+                dataset({**READY_STATUS, "fetchedGeneration": 0}),
+                {"error": "no such folder"},
+                exit_code=65,
+                ended="Failed",
+            ),
+            [VOLUME, "tell Warning SourceUnreadable", f"delete Job {SECOND}"],
+            READY | {"Fetched": "False SourceUnreadable", "Reconciling": "True SourceUnreadable"} | FREE,
+            id="the source of a new spec can't be read: that is not done, though the old version stays usable",
         ),
         pytest.param(
             checked(NEVER_CHECKED, "Traceback\nMemoryError", exit_code=1, ended="Failed"),
             [VOLUME, "tell Warning CheckFailed", f"delete Job {FIRST}"],
-            UNKNOWN | {"Fetched": "False CheckFailed", "Valid": "Unknown CheckFailed"} | BROKEN | FREE,
+            UNKNOWN | {"Fetched": "False CheckFailed", "Valid": "Unknown CheckFailed"} | SETTLED | FREE,
             id="the check broke",
         ),
         pytest.param(
             checked(NEVER_CHECKED, "not JSON"),
             [VOLUME, "tell Warning CheckFailed", f"delete Job {FIRST}"],
-            UNKNOWN | {"Fetched": "False CheckFailed", "Valid": "Unknown CheckFailed"} | BROKEN | FREE,
+            UNKNOWN | {"Fetched": "False CheckFailed", "Valid": "Unknown CheckFailed"} | SETTLED | FREE,
             id="the check ended without a result",
         ),
         pytest.param(
             checked(NEVER_CHECKED, {"digest": DIGEST}),
             [VOLUME, "tell Warning CheckFailed", f"delete Job {FIRST}"],
-            UNKNOWN | {"Fetched": "False CheckFailed", "Valid": "Unknown CheckFailed"} | BROKEN | FREE,
+            UNKNOWN | {"Fetched": "False CheckFailed", "Valid": "Unknown CheckFailed"} | SETTLED | FREE,
             id="the check's result is not what was agreed upon",
         ),
         pytest.param(

@@ -129,7 +129,7 @@ def _found(seen: DatasetSeen, report: Check, now: datetime) -> _Found:
     expectations = _expectations(report)
     blocking = [failed for failed in expectations.failed if failed.severity is Severity.ERROR]
     fetched = mark("Fetched", True, "Fetched", f"{report.files} files, {report.rows:,} rows.")
-    checked = seen.status.model_copy(update={"expectations": expectations})
+    checked = seen.status.model_copy(update={"expectations": expectations, "fetched_generation": seen.generation})
     if blocking:
         message = "The data is not fit: " + "; ".join(f"{failed.name}: {failed.message}" for failed in blocking[:4])
         before = condition(seen.status.conditions, "Valid")
@@ -242,12 +242,12 @@ def _checking_marks(seen: DatasetSeen, outcome: JobOutcome) -> tuple[Mark, ...]:
 
 
 def _moving(seen: DatasetSeen, status: DatasetStatus, fetched: Mark, *, stuck: bool = False) -> tuple[Mark, Mark]:
-    """Each spec is looked at once before it counts as done; a source that can't be read is tried again."""
+    """Each spec is read once before it counts as done, also where an older one's version may be used meanwhile."""
     if seen.spec.suspend:
         return progress(stalled=("Suspended", "spec.suspend is true: set it to false to check again."))
     if status.checked_generation != seen.generation and not stuck:
         return progress(reconciling=("Checking", "The source is being looked at."))
-    if fetched.status == "False":
+    if fetched.status == "False" and (stuck or (status.version and status.fetched_generation != seen.generation)):
         return progress(reconciling=(fetched.reason, fetched.message))
     return progress()
 
