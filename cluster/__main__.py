@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cluster import kubernetes, providers, tools
 from cluster.errors import ClusterError
-from cluster.loading import load_archive, load_built
+from cluster.loading import BUILT, load_archive, load_built
 from cluster.local import LocalCluster
 from cluster.paths import DEFAULT_NAME, ClusterPaths
 
@@ -64,7 +64,7 @@ def _load(parsed: argparse.Namespace) -> int:
         for archive in parsed.archive:
             load_archive(cluster, archive)
     else:
-        load_built(cluster)
+        load_built(cluster, parsed.built)
     return 0
 
 
@@ -122,7 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     add("audit-log", _audit_log, "print the path of the API server's audit log")
     add("env", _environment, "print shell commands that put kubectl and helm on PATH and set KUBECONFIG")
     load = add("load", _load, "load images into the cluster")
-    load.add_argument("archive", nargs="*", type=Path, help="OCI archives (default: the images in build/images.json)")
+    load.add_argument("archive", nargs="*", type=Path, help="OCI archives (default: the images that --built names)")
+    load.add_argument("--built", type=Path, default=BUILT, help="what `python3 -m images build` wrote (default: here)")
     execute = add("exec", _execute, "run a command inside the local node")
     execute.add_argument("command", nargs=argparse.REMAINDER, help="the command (default: a shell)")
     add("tools", _tools, "fetch kubectl, helm and uv, and print their directory")

@@ -63,8 +63,12 @@ def load_image(cluster: Provider, image: Image) -> bool:
     return True
 
 
-def load_built(cluster: Provider) -> None:
+def load_built(cluster: Provider, names: Path = BUILT) -> None:
     """Bring the images that were built last into a cluster.
+
+    Args:
+        cluster: Where they are to be.
+        names: The file that the build wrote; that of another checkout, too.
 
     Raises:
         ClusterError: None were built, or the cluster refused one.
@@ -72,9 +76,9 @@ def load_built(cluster: Provider) -> None:
     if cluster.provider == "current":
         say("Your cluster pulls the images from your registry.")
         return
-    if not BUILT.exists():
-        raise ClusterError(f"{BUILT} must name the images to load: build them with `make images`.")
-    for reference in json.loads(BUILT.read_text()).values():
+    if not names.exists():
+        raise ClusterError(f"{names} must name the images to load: build them with `make images`.")
+    for reference in json.loads(names.read_text()).values():
         if reference not in cluster.references():
             with step(f"Cluster: loading {reference}"):
                 _load_reference(cluster, reference)

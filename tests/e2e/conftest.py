@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,25 +11,7 @@ from pathlib import Path
 import parcels
 import pytest
 from kube import Kube, until
-
-ROOT = Path(__file__).parents[2]
-CLUSTER = "perennial-test"
-SYSTEM = "perennial-system"
-
-
-def cluster(*arguments: str) -> str:
-    """Run the cluster's command line for the tests' own cluster."""
-    done = subprocess.run(
-        [sys.executable, "-m", "cluster", *arguments, "--name", CLUSTER],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "CLUSTER_NAME": CLUSTER},
-    )
-    if done.returncode:
-        pytest.fail(f"cluster {' '.join(arguments)}: {done.stderr or done.stdout}", pytrace=False)
-    return done.stdout.strip()
+from session import ROOT, SYSTEM, cluster
 
 
 @pytest.fixture(scope="session")
