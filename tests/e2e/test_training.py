@@ -39,8 +39,20 @@ def test_an_image_that_does_not_exist_is_named(kube: Kube, trained: str) -> None
     kube.apply(parcels.training_run("nowhere", parcels.training_spec("perennial.dev/nowhere:1")))
     condition = kube.wait_condition("trainingrun", "nowhere", "Succeeded", "Unknown", "ImageNotPulled")
     assert "perennial.dev/nowhere:1" in condition["message"]
+    kube("patch", "trainingrun", "nowhere", "--type=merge", "--patch", '{"spec":{"suspend":true}}')
+    until("its Job to be suspended", lambda: kube.get("job", "nowhere-train")["spec"].get("suspend"), 60)
     kube("delete", "trainingrun", "nowhere")
     until("its Job to be gone", lambda: not kube.list("jobs", "perennial.dev/name=nowhere"), 90)
+
+
+def test_a_job_of_somebody_elses_is_left_alone(kube: Kube, images: dict[str, str], trained: str) -> None:
+    pod = {"restartPolicy": "Never", "containers": [{"name": "theirs", "image": images["flights"]}]}
+    theirs = {"suspend": True, "template": {"spec": pod}}
+    kube.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "taken-train"}, "spec": theirs})
+    kube.apply(parcels.training_run("taken", parcels.training_spec(images["flights"])))
+    kube.wait_condition("trainingrun", "taken", "Stalled", "True", "NameTaken")
+    assert "ownerReferences" not in kube.get("job", "taken-train")["metadata"]
+    kube("delete", "trainingrun/taken", "job/taken-train")
 
 
 def test_data_that_does_not_fit_blocks_runs_until_it_is_mended(kube: Kube, images: dict[str, str]) -> None:
