@@ -81,6 +81,10 @@ bench-scale: setup  ## how the operator scales, into build/bench/scale.json (SEC
 bench-docs: setup  ## write the figures of build/bench/scale.json into docs/performance.md
 	@PYTHONPATH=operator:.:tests/api python tests/perf/figures.py build/bench/scale.json docs/performance.md
 
+.PHONY: faults-page
+faults-page: setup  ## put the results of `make faults` into docs/reliability.md
+	python tests/faults/results_page.py
+
 .PHONY: demo
 demo: setup images cluster  ## the flights example from its start to its end, on a cluster of its own
 	@python -m cluster load

@@ -47,7 +47,8 @@ def main(arguments: list[str]) -> int:
         mlflow = MLflowServer(Path(directory))
         with ControlPlane(Path(directory) / "control-plane", controller_manager=True) as control_plane:
             try:
-                mlflow.start()
+                if chosen[1] != {"Dataset"}:
+                    mlflow.start()
                 rows = asyncio.run(_all(control_plane.kubeconfig, mlflow.url, *chosen, options.at_a_time))
             finally:
                 mlflow.stop()
@@ -93,7 +94,7 @@ async def _campaign(kubeconfig: Path, at_a_time: int) -> AsyncIterator[tuple[Cam
     BUILD.mkdir(parents=True, exist_ok=True)
     async with (
         upstream(kubeconfig) as api,
-        aiohttp.ClientSession() as session,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
         nursery(PRELOADED, PYTHON_PATH, BUILD / "nursery.log") as children,
     ):
         await install(api)

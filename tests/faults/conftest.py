@@ -50,6 +50,7 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest_asyncio.fixture
 async def registry(mlflow_url: str, faults_kubeconfig: Path) -> AsyncIterator[Registry]:
     """MLflow; the CRDs are installed, too."""
-    async with aiohttp.ClientSession() as session, upstream(faults_kubeconfig) as api:
+    unshared = aiohttp.TCPConnector(force_close=True)  # a server may close what is kept
+    async with aiohttp.ClientSession(connector=unshared) as session, upstream(faults_kubeconfig) as api:
         await install(api)
         yield Registry(mlflow_url, session)

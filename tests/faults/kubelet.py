@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import aiohttp
 from operator_faults.upstream import ApiError, Upstream
 
 COMPONENT = "app.kubernetes.io/component"
@@ -40,14 +41,19 @@ class Kubelet:
         self._waiting: dict[str, dict[str, Any]] = {}
 
     async def run(self) -> None:
-        """Play until cancelled."""
-        async for event in self._api.watch(self._pods):
-            pod = event["object"]
-            name = pod["metadata"]["name"]
-            self._waiting.pop(name, None)
-            if event["type"] != "DELETED" and pod["status"].get("phase", "Pending") == "Pending":
-                self._waiting[name] = pod
-                await self._play(name)
+        """Play until cancelled. A watch that ends is begun anew."""
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, ApiError):
+                async for event in self._api.watch(self._pods):
+                    await self._take(event["type"], event["object"])
+            await asyncio.sleep(0.2)
+
+    async def _take(self, event: str, pod: dict[str, Any]) -> None:
+        name = pod.get("metadata", {}).get("name", "")
+        self._waiting.pop(name, None)
+        if event in {"ADDED", "MODIFIED"} and pod["status"].get("phase", "Pending") == "Pending":
+            self._waiting[name] = pod
+            await self._play(name)
 
     async def again(self) -> None:
         """Ask anew for the fates of pods that are pending."""

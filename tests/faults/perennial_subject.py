@@ -25,7 +25,7 @@ _UNTOLD = ("reconciling failed unexpectedly", "changed a status")
 _RUNS = re.compile(r"\b[0-9a-f]{32}\b")
 _EXPERIMENTS = re.compile(r'("MLFLOW_EXPERIMENT_ID", "value": "|"experimentId": ")\d+')
 _NUMBERS = re.compile(r"\b\d+(\.\d+)?(?= (requests?|of them|bad|failures?|rows?|s\b))|\b[0-9]+\.[0-9]+\b")
-_HASHES = re.compile(r"(?<=[.-])[0-9a-f]{10,16}(?=/|$)")
+_HASHES = re.compile(r"(?<=[.-])[0-9a-f]{8,16}\b")
 
 
 @dataclass
@@ -125,7 +125,11 @@ def normalise(found: dict[str, Any]) -> dict[str, Any] | None:
     found["metadata"].get("annotations", {}).pop("perennial.dev/applied", None)
     if found["kind"] not in KINDS:
         found.pop("status", None)
-    text = _EXPERIMENTS.sub(r"\1(experiment)", _RUNS.sub("(run)", json.dumps(found)))
+    for address in ("clusterIP", "clusterIPs"):
+        found.get("spec", {}).pop(address, None)
+    template = found.get("spec", {}).get("template", {}).get("metadata", {})
+    template.get("annotations", {}).pop("perennial.dev/structure", None)  # a hash, of the namespace among others
+    text = _EXPERIMENTS.sub(r"\1(experiment)", _RUNS.sub("(run)", _HASHES.sub("(hash)", json.dumps(found))))
     kept: dict[str, Any] = json.loads(text)
     if found["kind"] == "ModelDeployment":
         # How many requests it took is chance; what became of it is not.
@@ -136,6 +140,8 @@ def normalise(found: dict[str, Any]) -> dict[str, Any] | None:
 def complaint(log: str) -> str | None:
     """Return the first line that must never be logged."""
     for line in log.splitlines():
+        if '"logger": "kopf' in line:
+            continue  # kopf says in its own way that a watch broke; what becomes of it is the runtime's to say
         if "Traceback" in line or any(words in line for words in _UNTOLD):
             return line[:1500]
     return None

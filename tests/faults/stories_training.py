@@ -73,6 +73,7 @@ class TrainingStory:
     gate: dict[str, Any] | None = None
     trained: Ends = WELL
     bad: int = 200
+    pauses: bool = False
     kind: str = "TrainingRun"
 
     @asynccontextmanager
@@ -80,7 +81,9 @@ class TrainingStory:
         """Have a Dataset with a version, and a kubelet that trains and evaluates."""
 
         def fate(component: str, pod: dict[str, Any]) -> Fate:
-            return self.trained if component == "training" else evaluated(pod, self.bad)
+            if component == "evaluation":
+                return evaluated(pod, self.bad)
+            return self.trained if not self.pauses or "resumed" in run.facts else None
 
         await have_dataset(run)
         async with kubelet(run.api, run.namespace, fate) as playing:
@@ -92,7 +95,10 @@ class TrainingStory:
 
     async def play(self, run: Run) -> None:
         """Apply it and wait for its end, in MLflow too."""
-        await run.api.apply(path(run), training_run(run, **({"gate": self.gate} if self.gate else {})))
+        spec = {"gate": self.gate} if self.gate else {}
+        await run.api.apply(path(run), training_run(run, **spec))
+        if self.pauses:
+            await self._pause(run, spec)
 
         async def ended() -> bool:
             status = (await run.api.get(path(run))).get("status", {})
@@ -101,6 +107,22 @@ class TrainingStory:
             return closed and (status.get("terminalState"), reasons.get("Succeeded")) == self.ends
 
         await run.until(f"the run has ended: {', '.join(self.ends)}", ended)
+
+    async def _pause(self, run: Run, spec: dict[str, Any]) -> None:
+        """Suspend the run while its pod waits for a node, see its Job suspended, and let it go on."""
+        job = f"/apis/batch/v1/namespaces/{run.namespace}/jobs/{NAME}-train"
+
+        async def suspended(wanted: bool) -> bool:
+            found = await run.api.get(job)
+            return bool(found["spec"].get("suspend", False)) == wanted
+
+        await run.until("the Job is there", lambda: suspended(wanted=False))
+        await run.api.apply(path(run), training_run(run, **spec, suspend=True))
+        await run.until("the Job is suspended", lambda: suspended(wanted=True))
+        run.facts["resumed"] = True
+        await run.api.apply(path(run), training_run(run, **spec, suspend=False))
+        await run.until("the Job goes on", lambda: suspended(wanted=False))
+        await run.world.kubelet.again()
 
 
 def training_stories(mlflow: Registry) -> Iterator[TrainingStory]:
@@ -111,3 +133,4 @@ def training_stories(mlflow: Registry) -> Iterator[TrainingStory]:
     yield TrainingStory("refused by the gate", mlflow, ("Failed", "GateRejected"), _GATE, bad=500)
     bad_data = Ends({"error": "column late has no rows"}, 65)
     yield TrainingStory("failed on its data", mlflow, ("Failed", "DataFailure"), _GATE, trained=bad_data)
+    yield TrainingStory("suspended and resumed", mlflow, succeeded, _GATE, pauses=True)

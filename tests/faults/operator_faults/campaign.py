@@ -107,9 +107,9 @@ class Campaign:
         row = Row(fault, scenario.kind, scenario.name)
         try:
             reference = await self.reference(scenario)
-        except (Failed, TimeoutError) as error:
+        except Exception as error:  # a story that does not come to its end is a failed one, and the others go on
             row.runs = 1
-            row.failures.append({"variant": "without faults", "problem": str(error)})
+            row.failures.append({"variant": "without faults", "problem": f"{type(error).__name__}: {error}"})
             return row
         chosen = list(variants(scenario, reference))
         self.begun += len(chosen)
@@ -210,7 +210,7 @@ async def quiet(run: Run, seconds: float = _QUIET_SECONDS) -> None:
     """Wait until the operator has asked for nothing for a while but what it always asks for."""
 
     async def look() -> bool:
-        return run.proxy.quiet_seconds() > seconds
+        return bool(run.proxy.log) and run.proxy.quiet_seconds() > seconds
 
     await run.until("the operator finds rest", look)
 

@@ -53,6 +53,13 @@ class Child:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
 
+class NurseryEnded(Exception):
+    """Nobody can be started any more; the nursery's log says why."""
+
+    def __str__(self) -> str:
+        return "the nursery has ended: see nursery.log"
+
+
 class Nursery:
     """Made by `nursery`."""
 
@@ -61,6 +68,7 @@ class Nursery:
         self._ordered: asyncio.Queue[asyncio.Future[tuple[int, asyncio.Future[int]]]] = asyncio.Queue()
         self._children: dict[int, asyncio.Future[int]] = {}
         self._lock = asyncio.Lock()
+        self._closed = False
 
     async def start(
         self, module: str, *, directory: Path, environment: Mapping[str, str], arguments: Sequence[str] = ()
@@ -78,6 +86,8 @@ class Nursery:
         }
         order["directory"] = str(directory)
         async with self._lock:
+            if self._closed:
+                raise NurseryEnded
             born: asyncio.Future[tuple[int, asyncio.Future[int]]] = asyncio.get_running_loop().create_future()
             self._ordered.put_nowait(born)
             assert self._process.stdin is not None
@@ -95,6 +105,11 @@ class Nursery:
                 self._ordered.get_nowait().set_result((news["born"], ended))
             else:
                 self._children.pop(news["ended"]).set_result(news["exit"])
+        self._closed = True
+        for ended in self._children.values():
+            ended.set_result(-signal.SIGKILL)  # it kills them at its end
+        while not self._ordered.empty():
+            self._ordered.get_nowait().set_exception(NurseryEnded())
 
 
 @asynccontextmanager

@@ -181,7 +181,7 @@ class Run:
                 item["metadata"].pop(name, None)
             kept = self.subject.normalise(item)
             if kept is not None:
-                state[where] = kept
+                state[self.named(where)] = kept
         return state
 
     def created(self) -> Counter[str]:

@@ -1,5 +1,7 @@
 """The API server as tests see it: directly, past every fault."""
 
+import asyncio
+import itertools
 import json
 import ssl
 from collections.abc import AsyncIterator
@@ -14,6 +16,8 @@ from kubernetes.aio.client import Configuration
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 _FIRST_ERROR = 400
+_LATER = 429
+_ATTEMPTS = 60
 
 
 class ApiError(Exception):
@@ -39,11 +43,19 @@ class Upstream:
         """
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": content_type} if data is not None else {}
-        async with self.session.request(method, self.url + path, data=data, headers=headers) as answer:
-            text = await answer.text()
-            if answer.status >= _FIRST_ERROR:
-                raise ApiError(answer.status, text)
-            return json.loads(text)
+        for attempt in itertools.count(1):
+            try:
+                async with self.session.request(method, self.url + path, data=data, headers=headers) as answer:
+                    text = await answer.text()
+                if answer.status != _LATER or attempt == _ATTEMPTS:
+                    break
+            except aiohttp.ServerDisconnectedError:  # it was closed while nobody used it
+                if attempt == _ATTEMPTS:
+                    raise
+            await asyncio.sleep(0.5)  # for example while a new kind's storage is made ready
+        if answer.status >= _FIRST_ERROR:
+            raise ApiError(answer.status, text)
+        return json.loads(text)
 
     async def get(self, path: str) -> Any:
         """Return an object or a list."""
