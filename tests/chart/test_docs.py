@@ -18,6 +18,8 @@ from perennial.cli.advice import ADVICE
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 TROUBLESHOOTING = REPOSITORY / "docs" / "troubleshooting.md"
 PLURALS = {"Dataset": "datasets", "TrainingRun": "trainingruns", "ModelDeployment": "modeldeployments"}
+OTHERS = {"PersistentVolumeClaim": "persistentvolumeclaims", "Deployment": "deployments"}
+"""What examples bring along."""
 MACHINERY = {"NameTaken", "NamespaceTerminating", "InvalidObject", "Refused"}
 """Reasons of Events that the operator's runtime makes."""
 REASON = re.compile(r"[A-Z][A-Za-z]+")
@@ -30,11 +32,26 @@ def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"{page.name}-{number}", manifest
 
 
-@pytest.mark.parametrize(("where", "manifest"), [pytest.param(*found, id=found[0]) for found in manifests()])
+def examples() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in sorted((REPOSITORY / "examples").rglob("*.yaml")):
+        for manifest in yaml.safe_load_all(path.read_text()):
+            if manifest["kind"] in {*PLURALS, *OTHERS}:
+                manifest["metadata"].pop("namespace", None)  # it is made elsewhere
+                yield f"{path.relative_to(REPOSITORY)}-{manifest['kind']}", manifest
+
+
+@pytest.mark.parametrize(
+    ("where", "manifest"), [pytest.param(*found, id=found[0]) for found in (*manifests(), *examples())]
+)
 def test_every_manifest_is_taken(installed: ControlPlane, where: str, manifest: dict[str, Any]) -> None:
-    path = f"/apis/{manifest['apiVersion']}/namespaces/default/{PLURALS[manifest['kind']]}"
+    version, plural = manifest["apiVersion"], (PLURALS | OTHERS)[manifest["kind"]]
+    path = f"/api{'s' if '/' in version else ''}/{version}/namespaces/default/{plural}"
     made = installed.api.call("POST", f"{path}?dryRun=All&fieldValidation=Strict", manifest)
     assert made["metadata"]["name"] == manifest["metadata"]["name"], where
+
+
+def test_the_examples_show_all_three_kinds_and_what_they_need() -> None:
+    assert {manifest["kind"] for _, manifest in examples()} == {*PLURALS, *OTHERS}
 
 
 def test_the_quickstart_shows_all_three_kinds() -> None:
