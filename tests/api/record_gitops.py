@@ -48,9 +48,10 @@ GOOD, BAD = 400, 1200
 _VOLATILE = {
     re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"): "2026-01-05T08:00:00Z",
     re.compile(r"\d\d:\d\d:\d\d UTC"): "08:00:00 UTC",
-    re.compile(r"http://127\.0\.0\.1:\d+"): "http://mlflow.ml:5000",
+    re.compile(r"http://127\.0\.0\.1:\d+"): "http://service.test",
+    re.compile(r"test-\d+-\d+"): "flights",
 }
-"""When, and where MLflow was: (pattern, what is written for it)."""
+"""When, where a service was, and the namespace: (pattern, what is written for it)."""
 _FIXED = {
     "uid": "00000000-0000-4000-8000-000000000000",
     "resourceVersion": "1",
@@ -288,7 +289,7 @@ def test_a_training_run(scene: Scene, start_operator: Start, registry: Registry)
     scene.play(pod, "Pending", {"waiting": waiting})
     save("image-not-pulled", scene.when(TRAINING_RUN, name, Succeeded=("Unknown", "ImageNotPulled")))
     scene.run(pod)
-    training = save("training", scene.when(TRAINING_RUN, name, Running=("True", "Running")))
+    training = save("training", scene.when(TRAINING_RUN, name, Running=("True", "Started")))
     scene.change(TRAINING_RUN, name, suspend=True)
     save_suspended(training, scene.when(TRAINING_RUN, name, Stalled=("True", "Suspended")))
     scene.change(TRAINING_RUN, name, suspend=False)
@@ -321,7 +322,7 @@ def test_a_training_run(scene: Scene, start_operator: Start, registry: Registry)
 
     scene.apply({**example("trainingrun"), "metadata": {"name": "deleted"}})
     scene.run(scene.pod("deleted-train-"))
-    scene.when(TRAINING_RUN, "deleted", Running=("True", "Running"))
+    scene.when(TRAINING_RUN, "deleted", Running=("True", "Started"))
     assert operator.stop() == 0
     save("generation-behind", scene.change(TRAINING_RUN, "deleted", suspend=True))
     save("deleted", scene.delete(TRAINING_RUN, "deleted"))

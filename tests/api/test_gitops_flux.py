@@ -119,8 +119,6 @@ def flux(control_plane: ControlPlane) -> Iterator[Callable[[dict[str, Any]], str
 
 EXPECTED = {"Progressing": "InProgress", "Degraded": "Failed", "Healthy": "Current", "Suspended": "Current"}
 OTHERWISE = {
-    ("TrainingRun", "new"): REFUSED,
-    ("ModelDeployment", "new"): REFUSED,
     ("TrainingRun", "suspended"): "InProgress",  # it has not succeeded, and will go on
     ("ModelDeployment", "slo-broken"): "Current",  # what was committed has arrived; the world has changed
 }

@@ -27,4 +27,11 @@ end
 if says("Stalled", "True") then
   return health(conditions.Stalled.reason == "Suspended" and "Suspended" or "Degraded", "Stalled")
 end
-return health(says("Ready", "True") and "Healthy" or "Degraded", "Ready")
+if says("Ready", "False") then
+  return health("Degraded", says("Fetched", "False") and "Fetched" or "Ready")
+end
+if says("Fetched", "False") then
+  -- The recorded version may be used; that there may be a newer one is worth a word.
+  return { status = "Healthy", message = conditions.Ready.message .. " " .. conditions.Fetched.message }
+end
+return health("Healthy", "Ready")
