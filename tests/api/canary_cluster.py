@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,7 @@ DEPLOYED = {
     },
 }
 _MERGE = "application/merge-patch+json"
+_news = itertools.count(1)
 
 
 def run_of(version: str) -> dict[str, Any]:
@@ -144,6 +146,13 @@ class CanaryCluster:
         path = TRAINING_RUN.path(self.namespace, made["metadata"]["name"], "status")
         status = {"terminalState": "Succeeded", "modelVersion": version}
         self.api.call("PATCH", path, {"status": status}, content_type=_MERGE)
+
+    def label_run(self, version: str) -> None:
+        """Give the TrainingRun of a version a label that it never had: news that changes nothing."""
+        name = run_of(version)["metadata"]["name"]
+        label = {f"test/news-{next(_news)}": "true"}
+        path = TRAINING_RUN.path(self.namespace, name)
+        self.api.call("PATCH", path, {"metadata": {"labels": label}}, content_type=_MERGE)
 
     def get(self) -> dict[str, Any]:
         return self.api.get(MODEL_DEPLOYMENT.path(self.namespace, NAME))

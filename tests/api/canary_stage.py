@@ -110,10 +110,14 @@ class CanaryStage:
             await asyncio.sleep(0.05)
 
     async def noticed(self, change: Callable[[], Any]) -> None:
-        """Make a change of TrainingRuns, which nothing else moves, and wait until the operator is done with it."""
+        """Make a change of TrainingRuns, which nothing else moves, and wait until the operator is done with it.
+
+        What changes nothing for a planner brings no look; the label after it does, and reports come in order.
+        """
         looks = 'controller_runtime_reconcile_total{controller="TrainingRun"'
         before = await self._figure(looks)
         change()
+        self.cluster.label_run("1")
         deadline = monotonic() + PATIENCE
         while await self._figure(looks) == before:
             assert monotonic() < deadline, "the operator does not look at the change"
