@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,15 @@ def test_watch_draws_anew_until_it_is_interrupted(plugin: Plugin, plugin_cluster
         "PYTHONIOENCODING": "utf-8",
     }
     command = [sys.executable, "-m", "perennial.cli", "get", "-n", NAMESPACE, "--watch"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as watching:
+    # As at a terminal, also where this run was put into the background, which ignores interrupts.
+    interruptible = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=interruptible,  # noqa: PLW1509 - this process has one thread
+    ) as watching:
         assert watching.stdout is not None
         roots = 0
         for line in watching.stdout:
