@@ -31,5 +31,5 @@ async def test_a_training_run_makes_one_run_and_one_version_wherever_its_operato
     campaign: Campaign, registry: Registry
 ) -> None:
     gated = story(registry, "TrainingRun", "gated")
-    row = await campaign.row("F1", gated, lambda _, seen: itertools.islice(faults.kills(seen), 1, None, 6))
+    row = await campaign.row("F1", gated, lambda _, seen: itertools.islice(faults.kills(seen), 1, None, 4))
     check(row, 4)

@@ -108,8 +108,9 @@ def test_every_status_that_was_ever_written_can_be_read(path: Path) -> None:
     assert set(ready) <= set(conditions), text
 
 
-def test_an_object_of_another_kind_or_without_a_status_has_no_series() -> None:
+def test_a_new_object_only_counts_from_nothing_and_one_of_another_kind_has_no_series() -> None:
     world = World("ModelDeployment/new")
     world.store.put("Pod", {"metadata": {"namespace": "ns", "name": "p", "resourceVersion": "1"}, "status": {"x": 1}})
     assert Key("ModelDeployment", "flights", "delay") in set(world.store.keys("ModelDeployment"))
-    assert b"namespace=" not in generate_latest(world.registry)
+    series = [line for line in generate_latest(world.registry).decode().splitlines() if "namespace=" in line]
+    assert series == ['perennial_canaries{name="delay",namespace="flights"} 0.0']
