@@ -212,6 +212,9 @@ def _failure(  # noqa: PLR0911 - one for each meaning
             return Terminal("NamespaceTerminating", message)
         case 403 if "exceeded quota" in message:
             return Retryable(f"QuotaExceeded: {message}")
+        case 403 if "cannot find RESTMapping" in message:
+            # OwnerReferencesPermissionEnforcement learns of a CRD some seconds after it is served.
+            return Unavailable(_SERVICE, message)
         case 403:
             return Blocked("Forbidden", message)
         case 400 | 422 if _is_policy(message):
