@@ -88,7 +88,13 @@ class Audit:
         for line in self.log.read_text().splitlines():
             event = json.loads(line)
             reference = event.get("objectRef", {})
-            mine = event["user"]["username"] == self.user and event["verb"] in {"create", "update", "patch", "delete"}
+            # Whoever could not prove who they are has no name.
+            mine = event["user"].get("username") == self.user and event["verb"] in {
+                "create",
+                "update",
+                "patch",
+                "delete",
+            }
             late = datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp() >= since
             if mine and late and reference.get("resource") != "leases":
                 what = f"{reference.get('resource')}/{reference.get('name')}"
