@@ -161,7 +161,7 @@ async def test_a_namespace_that_is_going_takes_nothing_new_and_says_so(
     await client.apply(held)
     control_plane.api.call("DELETE", f"/api/v1/namespaces/{name}")
     try:
-        with pytest.raises(Terminal) as refused:
+        with pytest.raises(Blocked) as refused:
             await client.apply(config_map(name, "two"))
         assert refused.value.reason == "NamespaceTerminating"
     finally:

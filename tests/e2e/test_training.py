@@ -82,6 +82,25 @@ def test_a_reference_to_nothing_waits_and_heals(kube: Kube, images: dict[str, st
     kube.wait_condition("trainingrun", "early", "Succeeded", "True", seconds=240)
 
 
+def test_a_claim_that_is_not_there_or_has_no_volume_is_named_and_its_coming_heals(kube: Kube) -> None:
+    def claim(**more: str) -> dict[str, object]:
+        spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}, **more}
+        return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "shelf"}, "spec": spec}
+
+    shelved = parcels.dataset("shelved")
+    shelved["spec"]["source"]["uri"] = "pvc://shelf/days"
+    kube.apply(shelved)
+    assert "shelf" in kube.wait_condition("dataset", "shelved", "Fetched", "False", "ClaimNotFound")["message"]
+    kube.apply(claim(storageClassName="of-nobody"))
+    kube.wait_condition("dataset", "shelved", "Fetched", "False", "ClaimNotBound")
+    kube("delete", "persistentvolumeclaim", "shelf")
+    kube.wait_condition("dataset", "shelved", "Fetched", "False", "ClaimNotFound")
+    kube.apply(claim())
+    # The check has its volume, and looks into it: it is empty.
+    kube.wait_condition("dataset", "shelved", "Fetched", "False", "SourceUnreadable")
+    kube("delete", "dataset/shelved", "persistentvolumeclaim/shelf")
+
+
 @pytest.mark.usefixtures("until_healthy")
 def test_mlflow_down_for_a_minute_holds_and_trains_once(
     kube: Kube, system: Kube, images: dict[str, str], trained: str

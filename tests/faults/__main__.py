@@ -6,6 +6,7 @@ Rows of a run with a choice replace those of the same name in build/faults/resul
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -42,6 +43,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     chosen = [{part.strip() for part in text.split(",") if part.strip()} for text in (options.faults, options.kinds)]
     chosen.append({part.strip() for part in options.scenarios.split(",") if part.strip()})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is stopped
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="perennial-faults-") as directory:
         mlflow = MLflowServer(Path(directory))

@@ -22,9 +22,13 @@ QUICK = {
     "PERENNIAL_MAX_BACKOFF_SECONDS": "2",
 }
 _UNTOLD = ("reconciling failed unexpectedly", "changed a status")
+_KOPFS_CALLBACK = "Exception in callback stream.<locals>.request_cancel_callback"
+"""kopf 1.45 looks for the current task where there is none, when a watch that awaits its answer is to end. It ends."""
 _RUNS = re.compile(r"\b[0-9a-f]{32}\b")
 _EXPERIMENTS = re.compile(r'("MLFLOW_EXPERIMENT_ID", "value": "|"experimentId": ")\d+')
-_NUMBERS = re.compile(r"\b\d+(\.\d+)?(?= (requests?|of them|bad|failures?|rows?|s\b))|\b[0-9]+\.[0-9]+\b")
+_ACTIVE = re.compile(r'("activeSeconds": )[1-5]?\d\b|("activeDeadlineSeconds": )3(?:600|5[4-9]\d)\b')
+"""How long a training was active before it was suspended, and what is left of its hour: seconds, as it happens."""
+_NUMBERS = re.compile(r"(?<!version )\b\d[\d,.:]*(?:e[+-]?\d+)?\b")
 _HASHES = re.compile(r"(?<=[.-])[0-9a-f]{8,16}\b")
 
 
@@ -129,18 +133,28 @@ def normalise(found: dict[str, Any]) -> dict[str, Any] | None:
         found.get("spec", {}).pop(address, None)
     template = found.get("spec", {}).get("template", {}).get("metadata", {})
     template.get("annotations", {}).pop("perennial.dev/structure", None)  # a hash, of the namespace among others
-    text = _EXPERIMENTS.sub(r"\1(experiment)", _RUNS.sub("(run)", _HASHES.sub("(hash)", json.dumps(found))))
+    text = _ACTIVE.sub(r'\1\2"(seconds)"', json.dumps(found))
+    text = _EXPERIMENTS.sub(r"\1(experiment)", _RUNS.sub("(run)", _HASHES.sub("(hash)", text)))
     kept: dict[str, Any] = json.loads(text)
     if found["kind"] == "ModelDeployment":
         # How many requests it took is chance; what became of it is not.
-        kept["status"] = json.loads(_NUMBERS.sub("(number)", json.dumps(kept.get("status", {}))))
+        kept["status"] = _without_numbers(kept.get("status", {}))
     return kept
+
+
+def _without_numbers(status: Any, field: str = "") -> Any:
+    """Take the numbers out of messages, but for those of versions."""
+    if isinstance(status, dict):
+        return {name: _without_numbers(value, name) for name, value in status.items()}
+    if isinstance(status, list):
+        return [_without_numbers(each, field) for each in status]
+    return _NUMBERS.sub("(number)", status) if field == "message" else status
 
 
 def complaint(log: str) -> str | None:
     """Return the first line that must never be logged."""
     for line in log.splitlines():
-        if '"logger": "kopf' in line:
+        if '"logger": "kopf' in line or _KOPFS_CALLBACK in line:
             continue  # kopf says in its own way that a watch broke; what becomes of it is the runtime's to say
         if "Traceback" in line or any(words in line for words in _UNTOLD):
             return line[:1500]

@@ -1,8 +1,8 @@
 """What happens to a Dataset: recorded, refused, recorded anew."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kubelet import Ends, Fate, kubelet
@@ -10,6 +10,7 @@ from operator_faults.run import Run, State
 from perennial_subject import API, Registry, World
 
 NAME = "flights"
+REFRESH_SECONDS = 5
 
 
 def dataset(**more: Any) -> dict[str, Any]:
@@ -85,6 +86,7 @@ class DatasetStory:
     name: str
     checks: tuple[Ends, ...]
     mlflow: Registry
+    clocked: Mapping[str, float] = field(default_factory=dict)
     kind: str = "Dataset"
 
     @asynccontextmanager
@@ -123,9 +125,9 @@ class DatasetStory:
 
     async def _refreshed(self, run: Run) -> None:
         """The data is looked at again by itself, and is new; then nobody looks any more."""
-        await run.api.apply(path(run), dataset(refresh={"intervalSeconds": 5}))
+        await run.api.apply(path(run), dataset(refresh={"intervalSeconds": REFRESH_SECONDS}))
         await ready(run, 2)
-        await run.api.apply(path(run), dataset(refresh={"intervalSeconds": 5}, suspend=True))
+        await run.api.apply(path(run), dataset(refresh={"intervalSeconds": REFRESH_SECONDS}, suspend=True))
         await condition(run, "Stalled", "True", "Suspended")
 
 
@@ -133,4 +135,6 @@ def dataset_stories(mlflow: Registry) -> Iterator[DatasetStory]:
     """Yield the stories of Datasets."""
     yield DatasetStory("recorded", (found("a", 5000),), mlflow)
     yield DatasetStory("refused", (found("a", 500, failing=True), found("a", 500)), mlflow)
-    yield DatasetStory("refreshed", (found("a", 5000), found("b", 6000)), mlflow)
+    # The time of the next check is recorded in whole seconds.
+    clocked = {"/apis/batch/v1/namespaces/(namespace)/jobs": REFRESH_SECONDS - 1.0}
+    yield DatasetStory("refreshed", (found("a", 5000), found("b", 6000)), mlflow, clocked)

@@ -14,7 +14,6 @@ Each figure is the median of at least three measurements; `runs` has them all. M
 import argparse
 import asyncio
 import json
-import os
 import shutil
 import signal
 import sys
@@ -35,7 +34,7 @@ from figures import merged, shown
 from fleet import Fleet, training_run, truth
 from operator_process import Process
 from running import cpu_seconds, operator, rss_mib
-from stage import Stage, cores
+from stage import CHECK_SECONDS, Stage, cores
 from standin_mlflow import StandInMLflow
 
 from perennial.plan.actions import Manifest
@@ -87,7 +86,7 @@ class Cluster:
         )
 
 
-OPERATOR_CORE, OTHER_CORES = cores()
+OPERATOR_CORE, _ = cores()
 
 
 @asynccontextmanager
@@ -199,17 +198,19 @@ def about_runs(requests: Iterable[Request]) -> list[Request]:
     return [each for each in requests if each.name.startswith("run-")]
 
 
-async def measure_change(at: Cluster, measured: Measured, *, rounds: int = 3, changes: int = 100) -> None:
-    """Change specs, ten a second, one team after the other; each change is far from the next one of its Dataset."""
-    await rest(at)
+async def measure_change(at: Cluster, measured: Measured, *, rounds: int = 5, changes: int = TEAMS) -> None:
+    """Change specs, ten a second, of one team after the other; a round is over before the first check is."""
+    await rest(at, seconds=CHECK_SECONDS + 2)
     for _ in range(rounds):
         delays, requests = await change(at, changes)
         measured.add("event_to_status_p50_s", median(delays))
         measured.add("event_to_status_p95_s", quantiles(delays, n=20, method="inclusive")[-1])
         measured.add("requests_per_spec_change", len(requests) / changes)
-        measured.details["requests_of_100_spec_changes"] = counted(requests)
+        measured.details[f"requests_of_{changes}_spec_changes"] = counted(requests)
         # The check that a changed spec asks for ends later; what it costs then is the data's, not the change's.
-        measured.details["requests_of_100_checks_that_ended"] = counted(await rest(at))
+        measured.details[f"requests_of_{changes}_checks_that_ended"] = counted(
+            await rest(at, seconds=CHECK_SECONDS + 2)
+        )
 
 
 async def change(at: Cluster, changes: int) -> tuple[list[float], list[Request]]:
@@ -238,7 +239,7 @@ async def change(at: Cluster, changes: int) -> tuple[list[float], list[Request]]
 
 async def measure_steady(at: Cluster, measured: Measured, *, windows: int = 3, seconds: float = 45) -> None:
     """Look at an operator that has nothing to do."""
-    await rest(at, seconds=10)
+    await rest(at, seconds=CHECK_SECONDS + 2)
     for _ in range(windows):
         before, began = cpu_seconds(at.operator), time.monotonic()
         await asyncio.sleep(seconds)
@@ -347,7 +348,6 @@ def main() -> int:
     sections = [each for each in arguments.sections.split(",") if each] or list(SECTIONS)
     if unknown := set(sections) - set(SECTIONS):
         parser.error(f"{', '.join(sorted(unknown))}: sections are {', '.join(SECTIONS)}")
-    os.sched_setaffinity(0, OTHER_CORES)  # what is started from here on, too, but the operator
     measured = Measured()
     directory = Path(tempfile.mkdtemp(prefix="perennial-scale-"))
     try:

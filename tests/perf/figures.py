@@ -134,7 +134,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     machine, versions = report["machine"], report["versions"]
     told = ", ".join(f"{name} {number}" for name, number in versions.items())
     where = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']:g} GiB"
-    how = "the operator on one core, everything else on the other"
+    how = "the operator on one core, everything else on all of them"
     lines += ["", f"Measured {report['measured'][:10]} on {where}: {how}. {told}."]
     return "\n".join(lines)
 

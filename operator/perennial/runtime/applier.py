@@ -2,14 +2,15 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, assert_never
 
 from perennial.plan.actions import Apply, Call, Change, Create, Delete, Emit, Manifest, Plan
 from perennial.runtime.client import Client, NotFound
 from perennial.runtime.clock import Clock
-from perennial.runtime.drift import APPLIED, differences, intent_hash, stamped
+from perennial.runtime.drift import APPLIED, differences, intent_hash, lists_changed, stamped
 from perennial.runtime.errors import Blocked, Conflict, LeadershipLost, PerennialError, Retryable, Terminal
 from perennial.runtime.refusals import Refusals
 from perennial.runtime.resources import Key, Resource, resource_of
@@ -60,7 +61,7 @@ class Applier:
     Every answer of the API server to a write goes into the cache at once, so the next plan of the key sees its own
     writes; only the end of a deleted object is known by the watch alone (see `run`). `take` puts the answers there, as
     `Intake.put` does, which brings back the keys that they are news to. `on_written` is told what the watch has to
-    report now: a key, and its least resourceVersion.
+    report now: a key, and its least resourceVersion; `on_conflict`, what it has kept to itself so far.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Applier:
         clock: Clock,
         take: Callable[[Resource, Manifest], bool],
         on_written: Callable[[Key, int], None] = lambda _, __: None,
+        on_conflict: Callable[[Key, int], None] = lambda _, __: None,
     ) -> None:
         self._client = client
         self._store = store
@@ -83,6 +85,7 @@ class Applier:
         self._clock = clock
         self._take = take
         self._on_written = on_written
+        self._on_conflict = on_conflict
         self._refusals = Refusals()
         # How the server rendered an intent that it normalised: (uid, hash) → paths that differ ever since.
         self._rendered: OrderedDict[tuple[str, str], frozenset[str]] = OrderedDict()
@@ -130,7 +133,7 @@ class Applier:
         found = self._store.get(resource.kind, metadata["namespace"], metadata["name"])
         if found is None:
             try:
-                with self._refusals.once(key_of(resource.kind, intent), "", intent, generation):
+                with self._refusals.once(key_of(resource.kind, intent), intent, generation):
                     found = await self._client.create(resource, stamped(intent))
             except NotFound:
                 raise
@@ -146,7 +149,7 @@ class Applier:
 
     async def _change(self, fields: Manifest, generation: int) -> None:
         resource, metadata = resource_of(fields["apiVersion"], fields["kind"]), fields["metadata"]
-        with self._refusals.once(key_of(resource.kind, fields), "", fields, generation):
+        with self._refusals.once(key_of(resource.kind, fields), fields, generation):
             changed = await self._client.merge(resource, metadata["namespace"], metadata["name"], fields)
         self._wrote(resource, changed)
 
@@ -157,14 +160,25 @@ class Applier:
             return  # on its way out: applying cannot keep it, and its end brings the key back
         if live is not None and not self._drifted(intent, live):
             return
-        with self._refusals.once(key_of(resource.kind, intent), "", intent, generation):
+        with self._refusals.once(key_of(resource.kind, intent), intent, generation):
             if live is None:
                 # Server-side apply would silently take over somebody else's object; and the watches only show what
                 # carries the operator's label, so the cache cannot know.
                 found = await self._client.get(resource, metadata["namespace"], metadata["name"])
                 if found is not None:
                     _refuse_foreign(intent, found)
-            rendered = await self._client.apply(stamped(intent))
+            try:
+                rendered = await self._client.apply(stamped(intent))
+            except Terminal:
+                if live is None or _applied(live) != intent_hash(intent):
+                    raise
+                # It was taken before, so what somebody changed is in the way. Items of a list are told apart by a key:
+                # where that was changed, their item stays beside ours. So the list is put in its place first.
+                lists = lists_changed(intent, live)
+                if not lists:
+                    raise
+                await self._client.merge(resource, metadata["namespace"], metadata["name"], lists)
+                rendered = await self._client.apply(stamped(intent))
         left = frozenset(differences(intent, rendered))
         if left:
             self._rendered[rendered["metadata"]["uid"], intent_hash(intent)] = left
@@ -174,8 +188,7 @@ class Applier:
 
     def _drifted(self, intent: Manifest, live: Manifest) -> bool:
         wanted = intent_hash(intent)
-        applied = (live["metadata"].get("annotations") or {}).get(APPLIED)
-        if applied != wanted:
+        if _applied(live) != wanted:
             return True
         rendered = self._rendered.get((live["metadata"]["uid"], wanted), frozenset())
         first = next((path for path in differences(intent, live) if path not in rendered), None)
@@ -202,8 +215,12 @@ class Applier:
         """Write a status that differs from the observed one. Return whether it was written."""
         if observed.get("status") == status or self._store.get(*key) is None:
             return False
-        with self._refusals.once(key, "status", status, observed["metadata"]["generation"]):
-            written = await self._client.write_status(resource, observed, status)
+        with self._newer(key, version_of(observed)):
+            try:
+                written = await self._client.write_status(resource, observed, status)
+            except Terminal as error:
+                # Nothing but the log can say so, and no change of the spec would be the cure: it is tried again.
+                raise Blocked(error.reason, f"the status was refused: {error.message}") from error
         self._wrote(resource, written)
         if written.get("status") != status:
             lost = ", ".join(differences(status, written.get("status"))) or "a default was added"
@@ -248,18 +265,36 @@ class Applier:
                 await self._events.emit(regarding, event)
 
     async def _delete(self, delete: Delete) -> Gone | None:
-        left = await self._client.delete(delete)
         gone = Gone(Key(delete.kind, delete.namespace, delete.name), delete.uid)
+        with self._newer(gone.key, int(delete.resource_version)):
+            left = await self._client.delete(delete)
         if left is not None:
             self._wrote(resource_of(delete.api_version, delete.kind), left)
         elif self._store.get(*gone.key) is not None:
             self._on_written(gone.key, int(delete.resource_version) + 1)
         return None if gone.seen(self._store.get(*gone.key)) else gone
 
+    @contextmanager
+    def _newer(self, key: Key, version: int) -> Iterator[None]:
+        """Let a conflict tell that the object is newer than this resourceVersion, unless the cache knows it by now."""
+        try:
+            yield
+        except Conflict:
+            known = self._store.get(*key)
+            if known is not None and version_of(known) <= version:
+                self._on_conflict(key, version + 1)
+            raise
+
     def _wrote(self, resource: Resource, manifest: Manifest) -> None:
         """Put the answer to a write into the cache, unless the watch was faster."""
         if self._take(resource, manifest):
             self._on_written(key_of(resource.kind, manifest), version_of(manifest))
+
+
+def _applied(live: Manifest) -> str | None:
+    """Return the hash of the intent that an object was last applied with."""
+    hashed: str | None = (live["metadata"].get("annotations") or {}).get(APPLIED)
+    return hashed
 
 
 def _refuse_foreign(intent: Manifest, found: Manifest) -> None:

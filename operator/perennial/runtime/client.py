@@ -209,7 +209,7 @@ def _failure(  # noqa: PLR0911 - one for each meaning
         case 409:
             return Conflict(message)
         case 403 if _is_terminating(status):
-            return Terminal("NamespaceTerminating", message)
+            return Blocked("NamespaceTerminating", message)
         case 403 if "exceeded quota" in message:
             return Retryable(f"QuotaExceeded: {message}")
         case 403 if "cannot find RESTMapping" in message:

@@ -57,6 +57,19 @@ def differences(intent: Any, live: Any, path: str = "") -> Iterable[str]:
                 yield path
 
 
+def lists_changed(intent: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the intent's lists that the live object does not contain, as a patch that puts them in their places."""
+    changed: dict[str, Any] = {}
+    for key, value in intent.items():
+        there = live.get(key)
+        if isinstance(value, Mapping) and isinstance(there, Mapping):
+            inner = lists_changed(value, there)
+            changed |= {key: inner} if inner else {}
+        elif isinstance(value, list) and any(differences(value, there)):
+            changed[key] = value
+    return changed
+
+
 def _list_differences(intent: Sequence[Any], live: Sequence[Any], path: str) -> Iterable[str]:
     if intent and all(isinstance(item, Mapping) and "name" in item for item in intent):
         named = {item.get("name"): item for item in live if isinstance(item, Mapping)}

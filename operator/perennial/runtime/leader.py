@@ -21,7 +21,7 @@ from typing import Any, Final
 from perennial.plan.actions import Manifest
 from perennial.runtime.client import Client
 from perennial.runtime.clock import Clock
-from perennial.runtime.errors import Conflict, LeadershipLost, PerennialError, Retryable
+from perennial.runtime.errors import Conflict, LeadershipLost, PerennialError
 from perennial.runtime.resources import LEASE
 
 log = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ class Leader:
             log.warning("the lease could not be released", extra={"error": str(error)})
 
     async def _try(self) -> bool:
-        """Take or renew the lease once; return whether it is ours. Failures of the API server count as no."""
+        """Take or renew the lease once; return whether it is ours. Failures and refusals count as no."""
         async with self._lock:
             return False if self._resigned else await self._take()
 
@@ -152,7 +152,7 @@ class Leader:
                 self._seen = await self._write(self._seen)
         except Conflict:
             return False
-        except (Retryable, TimeoutError) as error:
+        except (PerennialError, TimeoutError) as error:
             log.warning("the lease could not be reached", extra={"error": str(error) or "timeout"})
             return False
         self._written = True

@@ -135,7 +135,7 @@ class Operator:
             self._connection,
             watches,
             self.intake,
-            on_gap=lambda scope: resync.gap(scope),  # noqa: PLW0108 - it is made below
+            on_gap=lambda scope, version: resync.gap(scope, version),  # noqa: PLW0108 - it is made below
             traces=(self.metrics.requests(),),
         )
         resync = Resync(
@@ -218,6 +218,7 @@ class Operator:
             clock=self._clock,
             take=self.intake.put,
             on_written=watches.wrote,
+            on_conflict=watches.missing,
         )
         return [
             Controller(

@@ -15,27 +15,27 @@ _LIMIT: Final = 20_000
 
 
 class Refusals:
-    """Refusals by what was written: an object, or a part of it (`status`)."""
+    """Refusals by the object that was to be written."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[Key, str], tuple[int, str, Terminal]] = OrderedDict()
+        self._known: OrderedDict[Key, tuple[int, str, Terminal]] = OrderedDict()
 
     @contextlib.contextmanager
-    def once(self, key: Key, part: str, intent: Manifest, generation: int) -> Iterator[None]:
+    def once(self, key: Key, intent: Manifest, generation: int) -> Iterator[None]:
         """Let a write pass, unless the same one was refused for the same generation of the object it is made for.
 
         Raises:
             Terminal: it is refused, now or before.
         """
         meant: tuple[Any, ...] = (generation, intent_hash(intent))
-        known = self._known.get((key, part))
+        known = self._known.get(key)
         if known is not None and known[:2] == meant:
             raise Terminal(known[2].reason, known[2].message)
         try:
             yield
         except Terminal as error:
-            self._known[key, part] = (*meant, error)
+            self._known[key] = (*meant, error)
             if len(self._known) > _LIMIT:
                 self._known.popitem(last=False)
             raise
-        self._known.pop((key, part), None)
+        self._known.pop(key, None)

@@ -7,7 +7,8 @@ round now and then.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from perennial.runtime.client import Client, NotFound
@@ -25,6 +26,8 @@ _GRACE_SECONDS: Final = 2.0
 _DEBOUNCE_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 5.0
+_UNSERVED_SECONDS: Final = 1.0
+"""Until the first list works, a process does nothing else, not even wait for the lease."""
 _DEAD_AFTER: Final = 2
 """So many lists in a row that find missed changes of one kind: its watch is dead."""
 _NOTHING: Final = "perennial.dev/nothing"
@@ -60,7 +63,7 @@ class Resync:
         self._on_dead_watch = on_dead_watch
         self._on_missed = on_missed
         self._grace_seconds = grace_seconds
-        self._gaps: set[Scope] = set()
+        self._gaps: dict[Scope, int] = {}
         self._never_listed = set(watches.scopes)
         self._wakeup = asyncio.Event()
         self._filled = asyncio.Event()
@@ -72,9 +75,9 @@ class Resync:
         """Whether everything that is watched has been listed."""
         return self._filled.is_set()
 
-    def gap(self, scope: Scope) -> None:
-        """Ask for a list soon: a watch begins here, and knows nothing of what was before."""
-        self._gaps.add(scope)
+    def gap(self, scope: Scope, version: int = 0) -> None:
+        """Ask for a list soon: a watch begins at this resourceVersion, and knows nothing of what was before."""
+        self._gaps[scope] = max(version, self._gaps.get(scope, 0))
         self._wakeup.set()
 
     def missed_in_a_row(self) -> int:
@@ -114,8 +117,9 @@ class Resync:
         if self._gaps and self.synced:
             await asyncio.sleep(_DEBOUNCE_SECONDS)
         self._wakeup.clear()
-        gaps, self._gaps = self._gaps, set()
-        await self._round([scope for scope in self._watches.scopes if scope in gaps], self._take)
+        gaps, self._gaps = self._gaps, {}
+        begun = [scope for scope in self._watches.scopes if scope in gaps]
+        await self._round(begun, lambda scope: self._take(scope, gaps[scope]), gaps)
         silent = self._watches.silent()
         if silent:
             extra = {
@@ -128,20 +132,32 @@ class Resync:
                 self._on_dead_watch()
         await self._round(self._watches.unechoed(), self._compare)
 
-    async def _round(self, scopes: Iterable[Scope], act: Callable[[Scope], Awaitable[None]]) -> None:
+    async def _round(
+        self,
+        scopes: Iterable[Scope],
+        act: Callable[[Scope], Awaitable[None]],
+        since: Mapping[Scope, int] = MappingProxyType({}),
+    ) -> None:
+        """Act on some watches; where that fails, ask for a list that is no older than `since`."""
         for scope in scopes:
             self._last_try = self._clock.monotonic()
             try:
                 await act(scope)
             except Retryable as error:
                 log.warning("a list failed", extra={"list": str(scope), "error": str(error)})
-                self.gap(scope)
+                self.gap(scope, since.get(scope, 0))
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _take(self, scope: Scope) -> None:
-        """Put the cache right by a list."""
+    async def _take(self, scope: Scope, since: int = 0) -> None:
+        """Put the cache right by a list.
+
+        Raises:
+            Retryable: the list failed, or is from before the watch began (`since`): what came between would be lost.
+        """
         asked = self._clock.monotonic()
         listing = await self._client.list(scope.resource, scope.namespace, selector=_selector(scope.resource))
+        if listing.version < since:
+            raise Retryable(f"it is of version {listing.version}, and its watch began at {since}")
         self._intake.replace(scope.resource, scope.namespace, listing.items, listing.version)
         self._watches.compared(scope, asked)
         self._never_listed.discard(scope)
@@ -178,7 +194,7 @@ class Resync:
                 log.warning("waiting for the Kubernetes API", extra={"error": str(error)})
             else:
                 return
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(_UNSERVED_SECONDS)
 
 
 def _selector(resource: Resource) -> str:

@@ -70,8 +70,8 @@ class Source(Protocol):
 class KopfSource:
     """Watches by kopf.
 
-    `on_gap` is called when a watch begins without knowing what was before (at the start; after 410 Gone). `traces` are
-    told of each request, in another thread.
+    `on_gap` is called when a watch begins without knowing what was before (at the start; after 410 Gone), with the
+    resourceVersion from which it watches. `traces` are told of each request, in another thread.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class KopfSource:
         watches: Watches,
         sink: Sink,
         *,
-        on_gap: Callable[[Scope], None],
+        on_gap: Callable[[Scope, int], None],
         traces: Sequence[aiohttp.TraceConfig] = (),
         connect_timeout: float = 5.0,
         request_timeout: float = 30.0,
@@ -150,7 +150,7 @@ class KopfSource:
         before = urlsplit(self._connection.server).path  # where many clusters are served at one address
         paths = {before + scope.resource.path(scope.namespace): scope for scope in self._watches.scopes}
         sessions = _Sessions(
-            self._connection, paths, self._watches, lambda scope: life.call(self._on_gap, scope), self._traces
+            self._connection, paths, self._watches, lambda *gap: life.call(self._on_gap, *gap), self._traces
         )
         ours = asyncio.all_tasks()  # kopf cancels all others at its end
         roots = await kopf.spawn_tasks(
@@ -268,7 +268,7 @@ class _Sessions:
         connection: Connection,
         paths: Mapping[str, Scope],
         watches: Watches,
-        on_gap: Callable[[Scope], None],
+        on_gap: Callable[[Scope, int], None],
         traces: Sequence[aiohttp.TraceConfig] = (),
     ) -> None:
         self._connection = connection
@@ -314,7 +314,8 @@ class _Sessions:
         if watch and response.ok:
             response.content = _Heard(response.content, scope, self._watches)  # type: ignore[assignment]
         elif response.ok:
-            self._on_gap(scope)
+            # Read here already, for its version; kopf gets it from the response, which keeps it.
+            self._on_gap(scope, int((await response.json())["metadata"]["resourceVersion"]))
         return response
 
 
@@ -368,10 +369,10 @@ class _Life:
                 with contextlib.suppress(RuntimeError):  # its loop is closed
                     self._loop.call_soon_threadsafe(self._flag.set)
 
-    def call(self, what: Callable[[Scope], None], scope: Scope) -> None:
+    def call(self, what: Callable[[Scope, int], None], scope: Scope, version: int) -> None:
         """Call something in the main loop, from kopf's thread."""
         with contextlib.suppress(RuntimeError):  # the main loop is closed
-            self.main.call_soon_threadsafe(what, scope)
+            self.main.call_soon_threadsafe(what, scope, version)
 
     def tell(self, moment: "asyncio.Future[BaseException | None]", error: BaseException | None) -> None:
         """Let the main loop know, from kopf's thread. Only the first time counts."""

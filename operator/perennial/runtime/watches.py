@@ -2,8 +2,8 @@
 
 Every watch is asked to end after less than a minute, and goes on from where it was. So each shows something in time: a
 change, a bookmark, or the API server's orderly end; one that does not is dead, whatever its connection looks like. And
-every write of ours comes back as a report; one that does not is a reason to look. A cache that is fed by watches which
-pass both needs no lists to be believed.
+every write of ours comes back as a report, as does the change that made one fail; where none comes, that is a reason to
+look. A cache that is fed by watches which pass both needs no lists to be believed.
 """
 
 from collections.abc import Sequence
@@ -81,6 +81,13 @@ class Watches:
         """Take note that we wrote an object: its watch has to report it at this resourceVersion or a later one."""
         self._unechoed[key] = (version, self._clock.monotonic())
 
+    def missing(self, key: Key, version: int) -> None:
+        """Take note that an object changed, at this resourceVersion or later: a write of ours met a conflict.
+
+        Unlike `wrote` it does not begin the time anew, because the same write is tried again and again.
+        """
+        self._unechoed.setdefault(key, (version, self._clock.monotonic()))
+
     def compared(self, scope: Scope, asked: float) -> None:
         """Take note that the cache was compared with a list that was asked for then: nothing from before is missing."""
         self._signs[scope].compared = self._clock.monotonic()
@@ -107,10 +114,10 @@ class Watches:
         ]
 
     def unechoed(self) -> list[Scope]:
-        """Return the watches that did not report a write of ours in time."""
+        """Return the watches that did not report in time what they must have seen."""
         now = self._clock.monotonic()
-        late = [key for key, (_, since) in self._unechoed.items() if now - since > _ECHO_SECONDS]
-        return sorted({self._scope(key) for key in late})
+        late = {self._scope(key) for key, (_, since) in self._unechoed.items() if now - since > _ECHO_SECONDS}
+        return [scope for scope in self._signs if scope in late]
 
     def answered(self, scope: Scope) -> bool:
         """Say whether a list worked while the watch was silent already: the API server is there, the watch is not."""

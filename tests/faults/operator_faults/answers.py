@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
@@ -31,6 +32,8 @@ OUTAGES: Final[dict[str, Answer]] = {
 _RECOVERY_SECONDS: Final = 15.0
 _MOST_REQUESTS: Final = 3
 _RESUMED_SECONDS: Final = 75.0
+_MOST_TRIES: Final = 4
+"""Of one write in four seconds."""
 
 Says = Callable[[Run], Any]
 """Awaitable: whether the object says why it does not go on."""
@@ -87,10 +90,11 @@ def _or_says(says: Says) -> Any:
                 await asyncio.wait((playing, saying), return_when=asyncio.FIRST_COMPLETED)
                 if not playing.done():
                     # It may well be tried again, and succeed; what must not be is that it is tried all the time.
-                    before = requests_of(run)
+                    before = len(run.proxy.log)
                     await asyncio.wait((playing,), timeout=4)
-                    if not playing.done() and requests_of(run) - before > 4 * 3:
-                        raise Failed(f"{requests_of(run) - before} requests in 4 s after it said why")
+                    refused = Counter(each.request.path for each in run.proxy.log[before:] if each.fault)
+                    if most := [path for path, times in refused.items() if times > _MOST_TRIES]:
+                        raise Failed(f"{refused[most[0]]} tries of {most[0]} in 4 s after it said why")
                 if playing.done():
                     playing.result()
             finally:

@@ -36,7 +36,7 @@ Ends = Callable[[Run, Child, Child], None]
 
 def two_operators(reference: Reference, lease: str) -> Iterator[Variant]:
     """F10: two operators; the one that leads crashes, stops, is cut off from its lease, or another takes it."""
-    moment, later = some(reference, 2)
+    _, moment, later = some(reference, 3)  # the first writes may come before there are two
     yield Variant(
         name=f"crashed after {moment}, another stands by",
         drive=_two(moment, lease, lambda run, one, _: _crash(run, one), CRASH_SECONDS),
@@ -230,7 +230,9 @@ def deletions(reference: Reference, path: str, sample: int = 6) -> Iterator[Vari
     for moment in some(reference, sample):
         yield Variant(name=f"deleted after {moment}", drive=_deleted(moment, path))
     (moment,) = some(reference, 1)
-    yield Variant(name=f"its namespace deleted after {moment}", drive=_deleted(moment, ""), seconds=150)
+    yield Variant(
+        name=f"its namespace deleted after {moment}", drive=_deleted(moment, ""), seconds=150, expects_exit=True
+    )
 
 
 def _deleted(moment: Moment, path: str) -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import re
 import shutil
@@ -60,7 +61,11 @@ class Subject:
 
 
 class Scenario(Protocol):
-    """A short story of one object: what its user does and what its pods would do."""
+    """A short story of one object: what its user does and what its pods would do.
+
+    It may have an attribute `clocked`: paths (as `Subject.named` gives them) of what the operator makes by the clock,
+    and the seconds between two of them. A run that takes longer has more of these; it may not have them sooner.
+    """
 
     kind: str
     name: str
@@ -97,6 +102,8 @@ class Run:
     """Which processes ended, and with which exit code; -9 was killed."""
     expects_exit: bool = False
     """Whether an end that nobody asked for is right (a lost lease), as long as it is not a crash."""
+    clocked: Mapping[str, float] = field(default_factory=dict)
+    """What the clock makes, again and again (see `Scenario`)."""
     settle: Callable[[], None] | None = None
     """Set as long as the moment to strike has not come: makes do with what came instead, for another run."""
 
@@ -192,6 +199,18 @@ class Run:
             if each.status == 201 and each.request.plural != "events" and self._makes(each.request.path)
         )
 
+    def too_soon(self) -> list[str]:
+        """Return what was made by the clock, but sooner after the last one than the clock says."""
+        found = []
+        for path, seconds in self.clocked.items():
+            times = [each.at for each in self.proxy.log if each.status == 201 and self.named(each.request.path) == path]
+            found += [
+                f"{path} again after {later - earlier:.1f} s instead of {seconds:g} s"
+                for earlier, later in itertools.pairwise(times)
+                if later - earlier < seconds
+            ]
+        return found
+
     def _makes(self, path: str) -> bool:
         return self.subject.counts("POST", path)
 
@@ -223,7 +242,7 @@ async def stage(
     )
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(FaultProxy(api, counts=subject.counts).running())
-        run = Run(subject, api, proxy, nursery, namespace, directory)
+        run = Run(subject, api, proxy, nursery, namespace, directory, clocked=getattr(scenario, "clocked", {}))
         run.world = await stack.enter_async_context(scenario.world(run))
         yield run
 

@@ -15,7 +15,7 @@ from perennial.runtime.applier import Applier, CallFailed
 from perennial.runtime.errors import Blocked, Conflict, LeadershipLost, Terminal, Unavailable
 from perennial.runtime.resources import DATASET, Key
 from perennial.runtime.results import CallResults
-from perennial.runtime.store import Store
+from perennial.runtime.store import Store, version_of
 
 KEY = Key("Dataset", "ns", "flights")
 CALL = SetAlias(model="m", alias="champion", version="3")
@@ -63,6 +63,7 @@ class World:
         self.store.put("Dataset", self.api.seed(dataset()))
         self.api.fail = self._note
         self.error: Mapping[str, Exception] = {}
+        self.owed: list[tuple[str, int]] = []
         self.applier = Applier(
             client=self.api.client(),
             store=self.store,
@@ -71,6 +72,7 @@ class World:
             calls=self._call,
             clock=VirtualClock(),
             take=lambda resource, manifest: self.store.put(resource.kind, manifest),
+            on_conflict=lambda key, version: self.owed.append((key.name, version)),
         )
 
     def _note(self, request: Request) -> Exception | None:
@@ -311,14 +313,15 @@ def test_what_was_refused_is_not_sent_again_until_the_intent_or_the_generation_i
     run(story())
 
 
-def test_a_status_that_was_refused_is_not_sent_again_either() -> None:
+def test_a_status_that_was_refused_is_tried_again_later_because_no_new_spec_would_be_the_cure() -> None:
     async def story() -> None:
         world = World()
-        world.error = {"status": REFUSED}
-        for sent in (["status flights"], []):
-            with pytest.raises(Terminal):
-                await world.carry_out(Plan(status={"rows": -1}))
-            assert world.log == sent
+        for refused in (Plan(status={"rows": -1}), Plan(applies=(Apply(manifest=child()),))):
+            world.error = {"status": REFUSED, "apply": REFUSED}
+            with pytest.raises(Blocked, match="Invalid: the status was refused: ") as error:
+                await world.carry_out(refused)
+            assert error.value.after == 30
+            assert "status flights" in world.log
         world.error = {}
         await world.carry_out(Plan(status={"rows": 1}))
         assert world.log == ["status flights"]
@@ -349,9 +352,11 @@ def test_a_status_made_from_an_older_object_is_refused() -> None:
     async def story() -> None:
         world = World()
         world.api.seed({**dataset(), "spec": {"suspend": True}})
+        observed = version_of(world.store.get(*KEY) or {})
         with pytest.raises(Conflict):
             await world.carry_out(Plan(status={"rows": 1}))
         assert world.status() is None
+        assert world.owed == [("flights", observed + 1)], "the watch has to report what was in the way"
 
     run(story())
 
@@ -370,6 +375,7 @@ def test_a_status_is_not_written_over_one_that_the_cache_learnt_of_while_the_pla
         with pytest.raises(Conflict):
             await world.carry_out(Plan(applies=(Apply(manifest=child()),), status={"rows": 1}))
         assert world.status() == {"rows": 7}
+        assert world.owed == [], "it has reported it already"
 
     run(story())
 
@@ -451,6 +457,7 @@ def test_an_object_that_has_changed_or_is_another_is_not_deleted() -> None:
         with pytest.raises(Conflict):
             await world.carry_out(Plan(deletes=(deletion(old),)))
         assert Key("ConfigMap", "ns", "flights-old") in world.api.objects
+        assert world.owed == [("flights-old", version_of(old) + 1)]
 
     run(story())
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perennial.runtime.drift import APPLIED, differences, intent_hash, stamped
+from perennial.runtime.drift import APPLIED, differences, intent_hash, lists_changed, stamped
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,14 @@ def test_what_the_server_and_others_add_is_no_drift(intent: Any, live: Any) -> N
 )
 def test_what_somebody_changed_is_drift_and_named(intent: Any, live: Any, path: str) -> None:
     assert next(iter(differences(intent, live))) == path
+
+
+def test_the_patch_of_lists_has_those_that_changed_whole_and_nothing_else() -> None:
+    ports, items = [{"name": "http", "port": 80}, {"name": "admin", "port": 90}], ["a"]
+    intent = {"spec": {"replicas": 1, "ports": ports, "items": items, "inner": {"args": ["x"]}}, "data": {"k": "v"}}
+    live = {"spec": {"replicas": 2, "ports": [{**ports[0], "port": 81}, ports[1]], "items": items}, "data": {}}
+    assert lists_changed(intent, live) == {"spec": {"ports": ports}}
+    assert lists_changed(intent, intent) == {}
 
 
 json_values = st.recursive(

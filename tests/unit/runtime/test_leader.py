@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from memory_api import MemoryApi, Request
 from virtual_time import VirtualClock, run
 
-from perennial.runtime.errors import LeadershipLost, Unavailable
+from perennial.runtime.errors import LeadershipLost, Terminal, Unavailable
 from perennial.runtime.leader import Leader, LeaseSettings
 from perennial.runtime.resources import Key
 
@@ -85,6 +85,23 @@ def test_the_first_leads_and_costs_one_request_a_period() -> None:
         assert 50 <= len(api.requests) <= 100
         assert {request.verb for request in api.requests} == {"update"}
         await end(one)
+
+    run(story())
+
+
+def test_a_lease_that_is_refused_is_asked_for_again_and_lost_in_time() -> None:
+    async def story() -> None:
+        refused = Terminal("Invalid", "spec.holderIdentity: must not be longer than it is")
+        api = MemoryApi(fail=lambda _: refused)
+        one = Candidate(api, "one")
+        await asyncio.sleep(60)
+        assert not one.task.done()
+        api.fail = lambda _: None
+        await one.leads(5)
+        api.fail = lambda _: refused
+        with pytest.raises(LeadershipLost):
+            await asyncio.wait_for(one.task, 20)
+        assert one.led == [False, True, False]
 
     run(story())
 

@@ -84,6 +84,30 @@ def test_what_we_wrote_has_to_come_back_as_it_was_or_newer() -> None:
     run(story())
 
 
+def test_watches_of_several_kinds_may_owe_a_report() -> None:
+    async def story() -> None:
+        seen = watches("a", "b")
+        seen.wrote(Key("Pod", "b", "one"), 7)
+        seen.wrote(Key("Dataset", "a", "one"), 8)
+        await asyncio.sleep(16)
+        assert seen.unechoed() == [Scope(DATASET, "a"), Scope(POD, "b")]
+
+    run(story())
+
+
+def test_what_made_a_write_fail_has_to_be_reported_however_often_it_is_tried_again() -> None:
+    async def story() -> None:
+        seen = watches()
+        for _ in range(16):
+            seen.missing(ONE, 8)
+            await asyncio.sleep(1)
+        assert seen.unechoed() == [PODS]
+        seen.reported(ONE, 8)
+        assert seen.unechoed() == []
+
+    run(story())
+
+
 def test_a_list_takes_the_place_of_what_did_not_come_back() -> None:
     async def story() -> None:
         seen = watches("a", "b")
