@@ -40,15 +40,24 @@ async def eventually(look: Callable[[], Awaitable[T]], what: str, patience: floa
     return found
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a port that nobody listens on, below those that the system gives to outgoing connections."""
+    """Return a port that nobody listens on, below those that the system gives to outgoing connections.
+
+    No port twice: Envoys share one without a word, and each gets some of the other's requests.
+    """
     while True:
         port = random.randrange(20_000, 32_000)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.add(port)
             return port
 
 

@@ -176,7 +176,7 @@ async def apply(run: Run, manifest: dict[str, Any]) -> None:
 def variants(kind: str) -> Iterator[Variant]:
     """F14: objects one after the other, and the last one alone: the same end, and never an unexpected exception."""
     for number in range(BATCHES):
-        yield Variant(name=f"{BATCH} objects of seed {number}", drive=_batch(kind, number), seconds=600)
+        yield Variant(name=f"{BATCH} objects of seed {number}", drive=_batch(kind, number), seconds=600, cases=BATCH)
 
 
 def _batch(kind: str, seed: int) -> Any:

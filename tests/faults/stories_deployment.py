@@ -47,6 +47,11 @@ async def offer(run: Run, version: str) -> None:
     manifest["metadata"] = {"name": f"flights-{version}"}
     runs = f"{API.format(namespace=run.namespace)}/trainingruns/flights-{version}"
     await run.api.apply(runs, manifest)
+
+    async def looked_at() -> bool:
+        return bool((await run.api.get(runs)).get("status", {}).get("conditions"))
+
+    await run.until("the operator has looked at the TrainingRun", looked_at)  # else its first status may come or not
     await run.api.merge(f"{runs}/status", {"status": {"terminalState": "Succeeded", "modelVersion": version}})
 
 

@@ -51,6 +51,8 @@ class Variant:
     """Called at the end; raises AssertionError where something does not hold."""
     seconds: float = PLAY_SECONDS
     expects_exit: bool = False
+    cases: int = 1
+    """How many objects it tries, one after the other: it passes with all of them, or with none."""
 
 
 Variants = Callable[[Scenario, Reference], Iterable[Variant]]
@@ -112,11 +114,11 @@ class Campaign:
             row.failures.append({"variant": "without faults", "problem": f"{type(error).__name__}: {error}"})
             return row
         chosen = list(variants(scenario, reference))
-        self.begun += len(chosen)
+        self.begun += sum(each.cases for each in chosen)
         outcomes = await asyncio.gather(*(self._outcome(fault, scenario, each, reference) for each in chosen))
         for variant, problem in outcomes:
-            row.runs += 1
-            row.passed += problem is None
+            row.runs += variant.cases
+            row.passed += variant.cases if problem is None else 0
             if problem is not None:
                 row.failures.append({"variant": variant.name, "problem": problem[:2000]})
         return row if chosen else None
@@ -151,7 +153,7 @@ class Campaign:
                     break
                 run.settle()
                 problem = "the moment to strike never came"
-            self.ended += 1
+            self.ended += variant.cases
             return variant, problem
 
     async def _attempt(

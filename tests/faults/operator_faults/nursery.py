@@ -98,18 +98,20 @@ class Nursery:
 
     async def _listen(self) -> None:
         assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            news = json.loads(line)
-            if "born" in news:
-                ended = self._children[news["born"]] = asyncio.get_running_loop().create_future()
-                self._ordered.get_nowait().set_result((news["born"], ended))
-            else:
-                self._children.pop(news["ended"]).set_result(news["exit"])
-        self._closed = True
-        for ended in self._children.values():
-            ended.set_result(-signal.SIGKILL)  # it kills them at its end
-        while not self._ordered.empty():
-            self._ordered.get_nowait().set_exception(NurseryEnded())
+        try:
+            async for line in self._process.stdout:
+                news = json.loads(line)
+                if "born" in news:
+                    ended = self._children[news["born"]] = asyncio.get_running_loop().create_future()
+                    self._ordered.get_nowait().set_result((news["born"], ended))
+                else:
+                    self._children.pop(news["ended"]).set_result(news["exit"])
+        finally:  # also where everything is cancelled at once: nobody would hear of an end any more
+            self._closed = True
+            for ended in self._children.values():
+                ended.set_result(-signal.SIGKILL)  # it kills them at its end
+            while not self._ordered.empty():
+                self._ordered.get_nowait().set_exception(NurseryEnded())
 
 
 @asynccontextmanager
