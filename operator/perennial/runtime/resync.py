@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from itertools import chain, repeat
 from types import MappingProxyType
 from typing import Final
 
@@ -26,8 +27,8 @@ _GRACE_SECONDS: Final = 2.0
 _DEBOUNCE_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 5.0
-_UNSERVED_SECONDS: Final = 1.0
-"""Until the first list works, a process does nothing else, not even wait for the lease."""
+_UNSERVED_SECONDS: Final = (1.0, 2.0, 3.0, 4.0, 5.0)
+"""Soon at first: until a list works, a process does nothing else, not even wait for the lease."""
 _DEAD_AFTER: Final = 2
 """So many lists in a row that find missed changes of one kind: its watch is dead."""
 _NOTHING: Final = "perennial.dev/nothing"
@@ -183,7 +184,7 @@ class Resync:
             self._on_dead_watch()
 
     async def _until_served(self, resource: Resource, namespace: str | None) -> None:
-        while True:
+        for pause in chain(_UNSERVED_SECONDS, repeat(_UNSERVED_SECONDS[-1])):
             self._last_try = self._clock.monotonic()
             try:
                 await self._client.list(resource, namespace, selector=_NOTHING)
@@ -194,7 +195,7 @@ class Resync:
                 log.warning("waiting for the Kubernetes API", extra={"error": str(error)})
             else:
                 return
-            await asyncio.sleep(_UNSERVED_SECONDS)
+            await asyncio.sleep(pause)
 
 
 def _selector(resource: Resource) -> str:

@@ -122,8 +122,23 @@ def test_it_waits_for_crds_and_for_the_api() -> None:
             assert not waiting.done()
             assert world.resync.silent_seconds() < 10, "waiting is no reason to be restarted"
             world.client.error = None
-            await asyncio.sleep(1.1)
-            assert waiting.done(), "it comes to the lease late, which it has to wait for anew"
+            await asyncio.sleep(6)
+            assert waiting.done()
+
+    run(story())
+
+
+def test_a_process_that_begins_amid_an_outage_looks_again_soon() -> None:
+    """What comes after, waiting for the lease of the one before, takes long enough."""
+
+    async def story() -> None:
+        world = World()
+        world.client.error = Unavailable("the API", "busy")
+        waiting = asyncio.create_task(world.resync.served())
+        await asyncio.sleep(60)
+        assert len(world.client.asked) <= 15
+        assert [at for at, *_ in world.client.asked[:4]] == [0, 1, 3, 6]
+        waiting.cancel()
 
     run(story())
 
