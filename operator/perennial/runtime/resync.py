@@ -27,8 +27,8 @@ _GRACE_SECONDS: Final = 2.0
 _DEBOUNCE_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 5.0
-_UNSERVED_SECONDS: Final = (1.0, 2.0, 3.0, 4.0, 5.0)
-"""Soon at first: until a list works, a process does nothing else, not even wait for the lease."""
+_UNSERVED_SECONDS: Final = (1.0, 2.0)
+"""Soon, and then less often: until a list works, a process does nothing else, not even wait for the lease."""
 _DEAD_AFTER: Final = 2
 """So many lists in a row that find missed changes of one kind: its watch is dead."""
 _NOTHING: Final = "perennial.dev/nothing"
