@@ -17,14 +17,15 @@ async def test_a_list_of_kopfs_brings_a_version_and_nothing_else_and_a_watch_fro
 ) -> None:
     scope = Scope(WIDGET, namespace)
     control_plane.api.call("POST", WIDGET.path(namespace), widget(namespace, "before", parts=1))
-    watches, gaps = Watches((WIDGET,), (namespace,), SystemClock()), list[Scope]()
-    sessions = _Sessions(connection, {WIDGET.path(namespace): scope}, watches, gaps.append)
+    watches, gaps = Watches((WIDGET,), (namespace,), SystemClock()), list[tuple[Scope, int]]()
+    sessions = _Sessions(connection, {WIDGET.path(namespace): scope}, watches, lambda *gap: gaps.append(gap))
     session, url = sessions.open(), connection.server + WIDGET.path(namespace)
     try:
         async with session.get(url) as response:
             listed = await response.json()
         assert listed["items"] == []
-        assert gaps == [scope]
+        begun = [(scope, int(listed["metadata"]["resourceVersion"]))]
+        assert gaps == begun
         control_plane.api.call("POST", WIDGET.path(namespace), widget(namespace, "after", parts=1))
         monkeypatch.setattr("perennial.runtime.source.WATCH_SECONDS", 2)
         query = {"watch": "true"}
@@ -34,6 +35,6 @@ async def test_a_list_of_kopfs_brings_a_version_and_nothing_else_and_a_watch_fro
         assert b'"name":"after"' in told
         assert b'"name":"before"' not in told
         assert watches.silent_seconds(scope) < 1, "the orderly end of a watch is a sign of life"
-        assert gaps == [scope], "a watch that goes on from a version has no gap"
+        assert gaps == begun, "a watch that goes on from a version has no gap"
     finally:
         await sessions.close()

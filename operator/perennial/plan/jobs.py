@@ -24,7 +24,7 @@ WAITING_REASONS = {
     "CreateContainerError": "ContainerNotCreated",
 }
 
-CLAIM_MISSING = re.compile(r'persistentvolumeclaim "[^"]*" not found')
+CLAIM_MISSING = re.compile(r'persistentvolumeclaim "[^"]*" (?:not found|is being deleted)')
 CLAIM_UNBOUND = re.compile(
     r"unbound immediate PersistentVolumeClaims|persistent volumes to bind|bound to non-existent persistentvolume"
 )

@@ -130,6 +130,12 @@ FREE, SUSPENDED = {"Stalled": "False Free"}, {"Stalled": "True Suspended"}
             id="the source's claim is missing",
         ),
         pytest.param(
+            waiting(NEVER_CHECKED, unschedulable='persistentvolumeclaim "lake" is being deleted. not found'),
+            [VOLUME],
+            UNKNOWN | {"Fetched": "False ClaimNotFound", "Reconciling": "True ClaimNotFound"} | FREE,
+            id="the source's claim is on its way out",
+        ),
+        pytest.param(
             waiting(
                 NEVER_CHECKED,
                 unschedulable="0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.",
