@@ -1,4 +1,4 @@
-"""The operator under the bench: a real process on a core of its own."""
+"""The operator under the bench: a real process that is held to one core."""
 
 import os
 import signal

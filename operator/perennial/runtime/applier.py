@@ -101,6 +101,7 @@ class Applier:
             Retryable: something failed that may work later.
             Terminal: a child was refused, now or before with the same intent for the same generation.
             Blocked: a child cannot be written for now. In both cases the object's `Stalled` condition says why.
+                Or the status was refused, which only the log can say.
         """
         try:
             for each in plan.applies:
