@@ -21,8 +21,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from perennial import __version__, facts, logs
+from perennial.manifests.manifest import Manifest
 from perennial.plan import dataset, model_deployment, training_run
-from perennial.plan.actions import Call, Manifest
+from perennial.plan.actions import Call
 from perennial.plan.model_deployment.trust import user
 from perennial.plan.observed import PlanSettings
 from perennial.runtime.applier import CallHandler

@@ -12,7 +12,6 @@ from cluster.apiserver import ControlPlane
 from cluster.errors import ClusterError
 from cluster.rest import Api
 from perennial.api.model_deployment import ModelDeploymentStatus
-from perennial.api.wire import Slot
 from perennial.runtime.resources import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -23,6 +22,7 @@ from perennial.runtime.resources import (
     SERVICE_ACCOUNT,
     TRAINING_RUN,
 )
+from perennial.terms.words import Slot
 
 NAME = "delay"
 LEASE_NAME = "perennial-operator"

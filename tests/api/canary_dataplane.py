@@ -19,7 +19,8 @@ if DATAPLANE not in sys.path:
 
 from loopback import CollectorProcess, Model, Router, Traffic  # noqa: E402
 
-from perennial.api.wire import Slot, State, Verdict  # noqa: E402
+from perennial.api.messages.state import State  # noqa: E402
+from perennial.terms.words import Slot, Verdict  # noqa: E402
 
 PATIENCE = 120.0
 PACE = 60.0

@@ -22,9 +22,10 @@ from canary_history import History
 from canary_tap import Tap, Trap
 
 from cluster.apiserver import ControlPlane
+from perennial.api.messages.policy import Policy
 from perennial.api.model_deployment import ModelDeploymentStatus
-from perennial.api.wire import Policy, Verdict
 from perennial.runtime.resources import MODEL_DEPLOYMENT
+from perennial.terms.words import Verdict
 
 T = TypeVar("T")
 

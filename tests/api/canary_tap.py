@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import aiohttp
 from aiohttp import web
 
+from perennial.api.messages.policy import Policy
 from perennial.api.model_deployment import ModelDeploymentStatus
-from perennial.api.wire import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,10 @@ from canary_cluster import DEPLOYED, WEIGHTS, run_of
 from canary_stage import CanaryStage, canary_stage
 
 from cluster.apiserver import ControlPlane
+from perennial.api.messages.policy import Policy
 from perennial.api.model_deployment import Decision
-from perennial.api.wire import Policy, Verdict
 from perennial.runtime.connection import Connection
+from perennial.terms.words import Verdict
 
 pytestmark = pytest.mark.api
 

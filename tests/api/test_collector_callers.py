@@ -16,7 +16,7 @@ from cluster.apiserver import ControlPlane
 from perennial.api.model_deployment import ModelDeploymentSpec
 from perennial.collector.access import Access, Caller, NotProvenError
 from perennial.facts import Refused, Tokens, Transport
-from perennial.plan.children import Owner
+from perennial.manifests.build import Owner
 from perennial.plan.model_deployment.trust import audience, trust, user
 from perennial.plan.observed import Issuer
 from perennial.runtime.connection import Connection

@@ -19,7 +19,8 @@ from given import NAMESPACE, planned  # noqa: E402
 from restricted import refusals  # noqa: E402
 
 from cluster.apiserver import ControlPlane  # noqa: E402
-from perennial.plan.actions import Manifest, Plan  # noqa: E402
+from perennial.manifests.manifest import Manifest  # noqa: E402
+from perennial.plan.actions import Plan  # noqa: E402
 
 pytestmark = pytest.mark.api
 GROUPS = {

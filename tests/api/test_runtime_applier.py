@@ -6,7 +6,8 @@ import pytest
 from widgets import WIDGET, widget
 
 from cluster.apiserver import ControlPlane
-from perennial.plan.actions import Apply, Emit, Manifest, Plan
+from perennial.manifests.manifest import Manifest
+from perennial.plan.actions import Apply, Emit, Plan
 from perennial.runtime.applier import Applier
 from perennial.runtime.client import Client
 from perennial.runtime.clock import SystemClock

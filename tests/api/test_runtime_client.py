@@ -7,7 +7,8 @@ import pytest
 from widgets import WIDGET, widget
 
 from cluster.apiserver import ControlPlane
-from perennial.plan.actions import Delete, Manifest
+from perennial.manifests.manifest import Manifest
+from perennial.plan.actions import Delete
 from perennial.runtime.client import Client, NotFound
 from perennial.runtime.connection import Connection
 from perennial.runtime.drift import differences, stamped

@@ -13,7 +13,7 @@ from waiting import eventually
 from widgets import WIDGET, Registry, operator, widget
 
 from cluster.apiserver import ControlPlane
-from perennial.plan.actions import Manifest
+from perennial.manifests.manifest import Manifest
 from perennial.runtime.client import Client
 from perennial.runtime.connection import Connection
 from perennial.runtime.errors import LeadershipLost, Unavailable

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from perennial import logs
 from perennial.app import operator_settings
-from perennial.plan.actions import Apply, Call, Delete, Emit, EnsureRun, Manifest, Plan
+from perennial.manifests.manifest import Manifest
+from perennial.plan.actions import Apply, Call, Delete, Emit, EnsureRun, Plan
 from perennial.plan.observed import CallResult, Results
 from perennial.runtime.connection import Connection, connect
 from perennial.runtime.controller import Reconciler

@@ -12,8 +12,8 @@ from rendering import REPOSITORY
 
 from cluster.apiserver import ControlPlane
 from perennial.api.training_run import FailureClass
-from perennial.api.wire import Verdict
 from perennial.cli.advice import ADVICE
+from perennial.terms.words import Verdict
 
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 TROUBLESHOOTING = REPOSITORY / "docs" / "troubleshooting.md"

@@ -8,7 +8,7 @@ from typing import Any, Final
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from perennial.api.wire import Trust
+from perennial.api.messages.trust import Trust
 
 AUDIENCE: Final = "perennial.dev/default/model"
 OPERATOR: Final = "system:serviceaccount:perennial-system:perennial"

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from loopback import CollectorProcess, Model, Router
 
-from perennial.api.wire import Slot
+from perennial.terms.words import Slot
 
 
 @pytest.fixture

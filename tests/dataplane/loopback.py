@@ -24,8 +24,10 @@ import aiohttp
 from accounts import Accounts
 from aiohttp import web
 
-from perennial.api.wire import Arm, Canary, ErrorRate, Monitoring, Policy, SloPolicy, Slot, State
+from perennial.api.messages.policy import Arm, Canary, ErrorRate, Monitoring, Policy, SloPolicy
+from perennial.api.messages.state import State
 from perennial.plan.model_deployment.router import Addresses, bootstrap, token_secret
+from perennial.terms.words import Slot
 
 T = TypeVar("T")
 PATIENCE = 30.0

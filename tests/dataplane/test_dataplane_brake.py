@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 from loopback import CollectorProcess, Model, Router, Traffic, canary, policy
 
-from perennial.api.wire import Verdict
 from perennial.stats.evidence import Tick, Ticks
 from perennial.stats.judge import judge_error_rate
+from perennial.terms.words import Verdict
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 from loopback import CollectorProcess, eventually, policy
 
-from perennial.api.wire import Labels, Monitoring, Outcome, Policy, SloPolicy
+from perennial.api.messages.policy import Monitoring, Outcome, Policy, SloPolicy
+from perennial.api.messages.state import Labels
 
 SECONDS = 3600
 MISSED = SloPolicy(name="missed", outcome=Outcome(metric="falseNegativeRate", max=0.3, min_samples=50))

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from loopback import CollectorProcess, Model, Program, Router, eventually, policy
 
-from perennial.api.wire import Monitoring, Outcome, SloPolicy
+from perennial.api.messages.policy import Monitoring, Outcome, SloPolicy
 
 # MLflow warns of its own insides, already when it is imported.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from loopback import CollectorProcess, Model, Router, Traffic, canary, policy
 
-from perennial.api.wire import State
+from perennial.api.messages.state import State
 
 
 @pytest.fixture

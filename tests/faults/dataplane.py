@@ -10,7 +10,8 @@ from accounts_of_run import Accounts
 from loopback import CollectorProcess, Model, Router, Traffic, eventually
 from operator_faults.run import Run
 
-from perennial.api.wire import Slot, State
+from perennial.api.messages.state import State
+from perennial.terms.words import Slot
 
 PACE = 80.0
 """Requests a second."""

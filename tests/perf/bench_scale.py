@@ -37,7 +37,7 @@ from running import cpu_seconds, operator, rss_mib
 from stage import CHECK_SECONDS, Stage, cores
 from standin_mlflow import StandInMLflow
 
-from perennial.plan.actions import Manifest
+from perennial.manifests.manifest import Manifest
 from perennial.runtime.resources import DATASET, JOB, TRAINING_RUN, Key
 from perennial.runtime.store import key_of
 

@@ -14,7 +14,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
 from stage import SAID
 
-from perennial.plan.actions import Manifest
+from perennial.manifests.manifest import Manifest
 from perennial.runtime.client import Client
 from perennial.runtime.connection import Connection
 from perennial.runtime.resources import CLAIM, DATASET, POD, TRAINING_RUN, Key, Resource

@@ -5,18 +5,9 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from perennial.api.base import (
-    Conditions,
-    Decimal,
-    Digest,
-    Part,
-    PartName,
-    Quantity,
-    Time,
-    exactly_one_of,
-    more_than_0,
-    rules,
-)
+from perennial.terms.forms import Decimal, Digest, PartName, Quantity, Time
+from perennial.terms.kube import Conditions
+from perennial.terms.part import Part, exactly_one_of, more_than_0, rules
 
 
 class Format(StrEnum):

@@ -5,32 +5,24 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from perennial.api.base import (
-    Conditions,
+from perennial.api.training_run import GateMetricName, TrainingRunSpec
+from perennial.terms.forms import (
     Decimal,
     Digest,
-    EnvVars,
-    Image,
     ModelName,
     ModelVersionName,
     NamespaceName,
     ObjectName,
     OpenShare,
-    Part,
     PartName,
     Quantity,
     Ratio,
-    Resources,
     Share,
     Time,
-    Words,
-    exactly_one_of,
-    more_than_0,
-    own_variables,
-    rules,
 )
-from perennial.api.training_run import GateMetricName, TrainingRunSpec
-from perennial.api.wire import Role, Slot, Verdict
+from perennial.terms.kube import Conditions, EnvVars, Image, Resources, Words
+from perennial.terms.part import Part, exactly_one_of, more_than_0, own_variables, rules
+from perennial.terms.words import Role, Slot, Verdict
 
 
 class FromRetraining(Part):

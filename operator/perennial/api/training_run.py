@@ -5,25 +5,10 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from perennial.api.base import (
-    Conditions,
-    Decimal,
-    Digest,
-    EnvVars,
-    Image,
-    ModelName,
-    ModelVersionName,
-    Name,
-    OpenShare,
-    Part,
-    Resources,
-    Share,
-    Time,
-    Words,
-    own_variables,
-    rules,
-)
-from perennial.api.wire import Verdict
+from perennial.terms.forms import Decimal, Digest, ModelName, ModelVersionName, Name, OpenShare, Share, Time
+from perennial.terms.kube import Conditions, EnvVars, Image, Resources, Words
+from perennial.terms.part import Part, own_variables, rules
+from perennial.terms.words import Verdict
 
 
 class Baseline(StrEnum):

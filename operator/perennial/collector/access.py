@@ -1,8 +1,9 @@
 """Who may talk to the collector. Kubernetes vouches for everyone: callers bring tokens of its service accounts.
 
 A token proves itself offline: its signature by the cluster's public keys, its time, its issuer, and its audience, which
-is this collector and nobody else. Keys and names are in a file (`perennial.api.wire.Trust`) that the operator writes
-and the kubelet keeps fresh; it is read again when it changes, so that keys can be rotated under a running collector.
+is this collector and nobody else. Keys and names are in a file (`perennial.api.messages.trust`) that the operator
+writes and the kubelet keeps fresh; it is read again when it changes, so that keys can be rotated under a running
+collector.
 """
 
 import logging
@@ -17,7 +18,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 from pydantic import ValidationError
 
-from perennial.api.wire import Trust
+from perennial.api.messages.trust import Trust
 
 log = logging.getLogger("perennial.collector")
 

@@ -11,7 +11,9 @@ from time import time
 from aiohttp import web
 from pydantic import ValidationError
 
-from perennial.api.wire import Policy, State, Wire
+from perennial.api.messages.policy import Policy
+from perennial.api.messages.state import State
+from perennial.api.messages.wire import Wire
 from perennial.collector import access
 from perennial.collector.access import Access, Rule
 from perennial.collector.bodies import BadInputError, read_labels, read_predictions

@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
 
-from perennial.api.wire import Brake, Canary, Policy, Role, SloPolicy, SloVerdict, Verdict
+from perennial.api.messages.policy import Canary, Policy, SloPolicy
+from perennial.api.messages.state import Brake, SloVerdict
 from perennial.stats.evidence import Evidence, Promise, Tick, Ticks
 from perennial.stats.judge import judge_evidence
+from perennial.terms.words import Role, Verdict
 
 
 @dataclass(frozen=True, slots=True)

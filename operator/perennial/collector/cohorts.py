@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from json import dumps, loads
 from typing import Literal, NamedTuple, get_args
 
-from perennial.api.wire import Labels, Policy
+from perennial.api.messages.policy import Policy
+from perennial.api.messages.state import Labels
 from perennial.collector.database import read_setting, write_setting
 
 MetricName = Literal["falseNegativeRate", "falsePositiveRate", "errorRate"]

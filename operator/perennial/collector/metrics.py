@@ -7,7 +7,7 @@ from prometheus_client import generate_latest
 from prometheus_client.core import CollectorRegistry, CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector as Source
 
-from perennial.api.wire import Verdict
+from perennial.terms.words import Verdict
 
 if TYPE_CHECKING:
     from perennial.collector.service import Collector

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from perennial.api.wire import Slot
+from perennial.terms.words import Slot
 
 FILTER = r"^(cluster\.(a|b)\.upstream_rq_[1-5]xx|server\.uptime)$"
 _CLASS = re.compile(

@@ -15,7 +15,7 @@ from typing import get_args
 
 from aiohttp import web
 
-from perennial.api.wire import Permille, Slot
+from perennial.terms.words import Permille, Slot
 
 HOLD_SECONDS = 8.0
 """Envoy gives up a poll after 10 s."""

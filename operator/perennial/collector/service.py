@@ -8,7 +8,8 @@ from sqlite3 import Connection
 from time import monotonic, time
 from typing import Any
 
-from perennial.api.wire import Brake, Canary, Labels, Permille, Policy, Slot, SloVerdict, State, Weights
+from perennial.api.messages.policy import Canary, Policy
+from perennial.api.messages.state import Brake, Labels, SloVerdict, State, Weights
 from perennial.collector import cohorts, ticks
 from perennial.collector.bodies import BadInputError
 from perennial.collector.brake import Trial
@@ -18,6 +19,7 @@ from perennial.collector.router_stats import Counted, Requests, Routers, Snapsho
 from perennial.collector.rtds import WeightServer
 from perennial.collector.state import Known, build_state, matter, progress, revision
 from perennial.stats.evidence import Tick
+from perennial.terms.words import Permille, Slot
 
 WHOLE = 1000
 PROGRESS_SECONDS = 5.0

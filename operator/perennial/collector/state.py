@@ -7,22 +7,12 @@ from datetime import UTC, datetime
 from json import dumps
 from typing import Any
 
-from perennial.api.wire import (
-    Brake,
-    Cohort,
-    CohortOutcome,
-    MonitorVerdict,
-    Policy,
-    SloPolicy,
-    Slot,
-    SloVerdict,
-    State,
-    Verdict,
-    Weights,
-)
+from perennial.api.messages.policy import Policy, SloPolicy
+from perennial.api.messages.state import Brake, Cohort, CohortOutcome, MonitorVerdict, SloVerdict, State, Weights
 from perennial.collector.cohorts import CohortRow, Metric, Tally
 from perennial.stats.monitor import CohortCount, detect
 from perennial.stats.paired import proportion_interval
+from perennial.terms.words import Slot, Verdict
 
 SHOWN_COHORTS = 21
 """The current cohort and the last twenty."""

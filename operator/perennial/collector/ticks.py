@@ -6,7 +6,8 @@ from time import time
 
 from pydantic import ValidationError
 
-from perennial.api.wire import Brake, Policy
+from perennial.api.messages.policy import Policy
+from perennial.api.messages.state import Brake
 from perennial.collector.database import read_setting, write_setting
 from perennial.collector.router_stats import Requests, Snapshot
 from perennial.stats.evidence import Tick, Ticks

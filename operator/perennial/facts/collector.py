@@ -10,7 +10,8 @@ from typing import Any, Final
 import aiohttp
 from pydantic import ValidationError
 
-from perennial.api.wire import Policy, State
+from perennial.api.messages.policy import Policy
+from perennial.api.messages.state import State
 from perennial.facts.errors import OutsideError, Refused, Unavailable
 from perennial.facts.tokens import Tokens
 from perennial.facts.transport import Transport

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import assert_never
 
-from perennial.api.wire import State
+from perennial.api.messages.state import State
 from perennial.facts.collector import Collectors
 from perennial.facts.mlflow import MLflow
 from perennial.facts.models import ModelFacts

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from perennial.api.wire import Policy
-
-Manifest = Mapping[str, Any]
-"""A Kubernetes object as plain JSON data."""
+from perennial.api.messages.policy import Policy
+from perennial.manifests.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from perennial.api.base import Condition
+from perennial.terms.kube import Condition
 
 Truth = Literal["True", "False", "Unknown"]
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from perennial.api.wire import State
-from perennial.plan.actions import Call, Delete, Manifest
-from perennial.plan.children import Owner
+from perennial.api.messages.state import State
+from perennial.manifests.build import Owner
+from perennial.manifests.manifest import Manifest
+from perennial.plan.actions import Call, Delete
 
 T = TypeVar("T")
 
@@ -122,11 +123,6 @@ class PlanSettings:
     def registered_model(self, namespace: str, name: str) -> str:
         """Return the name in MLflow (of the registered model and of the experiment) of a namespace's model."""
         return self.model_names.format(namespace=namespace, name=name)
-
-
-def name_of(seen: Manifest) -> str:
-    """Return an object's name."""
-    return str(seen["metadata"]["name"])
 
 
 def owner_of(seen: Manifest) -> Owner:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, assert_never
 
-from perennial.plan.actions import Apply, Call, Change, Create, Delete, Emit, Manifest, Plan
+from perennial.manifests.manifest import Manifest
+from perennial.plan.actions import Apply, Call, Change, Create, Delete, Emit, Plan
 from perennial.runtime.client import Client, NotFound
 from perennial.runtime.clock import Clock
 from perennial.runtime.drift import APPLIED, differences, intent_hash, lists_changed, stamped

@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 
 import aiohttp
 
-from perennial.plan.actions import Delete, Manifest
+from perennial.manifests.manifest import Manifest
+from perennial.plan.actions import Delete
 from perennial.runtime.errors import Blocked, Conflict, PerennialError, Retryable, Terminal, Unavailable
 from perennial.runtime.resources import Resource, resource_of
 from perennial.runtime.trimming import trimmed

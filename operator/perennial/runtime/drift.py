@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from perennial.plan.actions import Manifest
+from perennial.manifests.manifest import Manifest
 
 APPLIED: Final = "perennial.dev/applied"
 """The annotation on each child that carries the hash of the intent it was last applied with."""

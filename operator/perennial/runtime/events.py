@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from perennial.plan.actions import Emit, Manifest
+from perennial.manifests.manifest import Manifest
+from perennial.plan.actions import Emit
 from perennial.runtime.client import Client, NotFound
 from perennial.runtime.clock import Clock
 from perennial.runtime.errors import Conflict, LeadershipLost, PerennialError

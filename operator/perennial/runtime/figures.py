@@ -12,7 +12,7 @@ from typing import Any, Final
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from perennial.plan.actions import Manifest
+from perennial.manifests.manifest import Manifest
 from perennial.runtime.resources import DATASET, MODEL_DEPLOYMENT, TRAINING_RUN
 from perennial.runtime.store import Store
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from perennial.plan.actions import Manifest
+from perennial.manifests.manifest import Manifest
 from perennial.runtime.queue import WorkQueue
 from perennial.runtime.resources import Key, Resource
 from perennial.runtime.store import Store, controller_of, key_of

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from perennial.plan.actions import Manifest
+from perennial.manifests.manifest import Manifest
 from perennial.runtime.client import Client
 from perennial.runtime.clock import Clock
 from perennial.runtime.errors import Conflict, LeadershipLost, PerennialError

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, Final
 
-from perennial.plan.actions import Manifest
+from perennial.manifests.manifest import Manifest
 from perennial.runtime.drift import intent_hash
 from perennial.runtime.errors import Terminal
 from perennial.runtime.resources import Key

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import kopf
 
-from perennial.plan.actions import Manifest
+from perennial.manifests.manifest import Manifest
 from perennial.runtime.connection import Connection
 from perennial.runtime.resources import SELECTOR, Resource
 from perennial.runtime.store import key_of, version_of

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
-from perennial.plan.actions import Manifest
+from perennial.manifests.manifest import Manifest
 from perennial.runtime.resources import Key
 from perennial.runtime.trimming import trimmed
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
-from perennial.plan.actions import Manifest
+from perennial.manifests.manifest import Manifest
 
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _WORD: Final = 24

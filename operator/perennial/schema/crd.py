@@ -5,11 +5,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from perennial.api.base import GROUP, VERSION
 from perennial.api.dataset import DatasetSpec, DatasetStatus
 from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
 from perennial.api.training_run import TrainingRunSpec, TrainingRunStatus
 from perennial.schema.structural import structural, without_listed_defaults
+from perennial.terms.names import GROUP, VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

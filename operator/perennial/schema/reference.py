@@ -5,24 +5,24 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from perennial.api import base
-from perennial.api.base import API_VERSION
 from perennial.schema.crd import KINDS, Kind, definition
+from perennial.terms import forms
+from perennial.terms.names import API_VERSION
 
 Schema = Mapping[str, Any]
 
 TERMS: Mapping[str, tuple[Any, str]] = {
-    "name": (base.Name, "the name of one of the three kinds' objects in the same namespace"),
-    "object name": (base.ObjectName, "the name of any other object in the same namespace"),
-    "part name": (base.PartName, "what an item of a list is called in status, events and messages"),
-    "model name": (base.ModelName, "a registered model's name in MLflow"),
-    "model version": (base.ModelVersionName, "a registered model's version in MLflow: a whole number as a string"),
-    "digest": (base.Digest, "`sha256:` and 64 hexadecimal digits"),
-    "decimal": (base.Decimal, 'a number as a string, `"-0.25"`: floats do not survive every JSON tool'),
-    "share": (base.Share, 'a decimal from `"0"` to `"1"`'),
-    "open share": (base.OpenShare, 'a decimal above `"0"` and below `"1"`'),
-    "ratio": (base.Ratio, 'a decimal above `"1"` and below `"100"`'),
-    "quantity": (base.Quantity, "an amount as Kubernetes writes it: `500m`, `2Gi`, `1`"),
+    "name": (forms.Name, "the name of one of the three kinds' objects in the same namespace"),
+    "object name": (forms.ObjectName, "the name of any other object in the same namespace"),
+    "part name": (forms.PartName, "what an item of a list is called in status, events and messages"),
+    "model name": (forms.ModelName, "a registered model's name in MLflow"),
+    "model version": (forms.ModelVersionName, "a registered model's version in MLflow: a whole number as a string"),
+    "digest": (forms.Digest, "`sha256:` and 64 hexadecimal digits"),
+    "decimal": (forms.Decimal, 'a number as a string, `"-0.25"`: floats do not survive every JSON tool'),
+    "share": (forms.Share, 'a decimal from `"0"` to `"1"`'),
+    "open share": (forms.OpenShare, 'a decimal above `"0"` and below `"1"`'),
+    "ratio": (forms.Ratio, 'a decimal above `"1"` and below `"100"`'),
+    "quantity": (forms.Quantity, "an amount as Kubernetes writes it: `500m`, `2Gi`, `1`"),
 }
 """What texts of a certain form are called here, and what they are."""
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.api.wire import ErrorRate
+from perennial.api.messages.policy import ErrorRate
 from perennial.stats.rates import (
     GRID_POINTS,
     Counts,

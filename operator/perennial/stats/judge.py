@@ -8,9 +8,11 @@ on the current step is Pass; all else is Undecided, with about how many more req
 from datetime import datetime
 from math import ceil, log
 
-from perennial.api.wire import Canary, Count, ErrorRate, SloPolicy, SloVerdict, Verdict
+from perennial.api.messages.policy import Canary, ErrorRate, SloPolicy
+from perennial.api.messages.state import Count, SloVerdict
 from perennial.stats.evidence import Evidence, Promise, Ticks, Totals
 from perennial.stats.rates import Counts, LimitTest, log_mean_exp, rate_interval, requests_until
+from perennial.terms.words import Verdict
 
 SHARE_ALPHA = 0.001
 """Probability of calling sound routing a sample-ratio mismatch, over a whole step."""

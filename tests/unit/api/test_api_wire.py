@@ -8,26 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from perennial.api.wire import (
-    Arm,
+from perennial.api.messages.policy import Arm, Canary, ErrorRate, Monitoring, Outcome, Policy, SloPolicy
+from perennial.api.messages.state import (
     Brake,
-    Canary,
     Cohort,
     CohortOutcome,
     Count,
-    ErrorRate,
     Labels,
-    Monitoring,
     MonitorVerdict,
-    Outcome,
-    Policy,
-    Role,
-    SloPolicy,
     SloVerdict,
     State,
-    Verdict,
     Weights,
 )
+from perennial.terms.words import Role, Verdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 POLICY = Policy(

@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 sys.path.append(str(Path(__file__).parents[2] / "dataplane"))
 from accounts import AUDIENCE, NEIGHBOUR, OPERATOR, STRANGER, Key, trust
 
-from perennial.api.wire import Trust
+from perennial.api.messages.trust import Trust
 from perennial.collector import access
 from perennial.collector.access import Access, Caller, NotProvenError, Rule, TrustUnknownError, guard
 from perennial.collector.api import RULES, UNGUARDED

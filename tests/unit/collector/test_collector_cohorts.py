@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perennial.api.wire import Labels
+from perennial.api.messages.state import Labels
 from perennial.collector import cohorts
 from perennial.collector.cohorts import (
     CohortRow,

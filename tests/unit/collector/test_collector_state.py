@@ -4,23 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from perennial.api.wire import (
-    Arm,
-    Canary,
-    ErrorRate,
-    Monitoring,
-    Outcome,
-    Policy,
-    SloPolicy,
-    Slot,
-    State,
-    Verdict,
-    Weights,
-)
+from perennial.api.messages.policy import Arm, Canary, ErrorRate, Monitoring, Outcome, Policy, SloPolicy
+from perennial.api.messages.state import State, Weights
 from perennial.collector.bodies import BadInputError
 from perennial.collector.cohorts import CohortRow, Metric, Tally
 from perennial.collector.service import check_policy, desired_weights
 from perennial.collector.state import Known, build_state, matter, progress
+from perennial.terms.words import Slot, Verdict
 
 ARMS: dict[Slot, Arm] = {"a": Arm(version="v", model_version="1"), "b": Arm(version="w", model_version="2")}
 MISSED = SloPolicy(name="missed", outcome=Outcome(metric="falseNegativeRate", max=0.5, min_samples=100))

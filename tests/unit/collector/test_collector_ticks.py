@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from perennial.api.wire import Arm, Policy
+from perennial.api.messages.policy import Arm, Policy
 from perennial.collector.database import SCHEMA, write_setting
 from perennial.collector.router_stats import Requests, Snapshot
 from perennial.collector.ticks import (

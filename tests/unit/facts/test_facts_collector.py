@@ -13,7 +13,8 @@ from aiohttp.test_utils import TestServer
 from eventually import until
 from real_mlflow import free_port
 
-from perennial.api.wire import Arm, Policy, State, Weights
+from perennial.api.messages.policy import Arm, Policy
+from perennial.api.messages.state import State, Weights
 from perennial.facts import Collectors, Refused, Unavailable
 from perennial.plan.observed import Fact
 

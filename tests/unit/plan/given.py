@@ -10,16 +10,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from perennial.api.base import API_VERSION
 from perennial.api.dataset import DatasetStatus
+from perennial.api.messages.state import State
 from perennial.api.model_deployment import ModelDeploymentStatus
 from perennial.api.training_run import TrainingRunStatus
-from perennial.api.wire import State
+from perennial.manifests.manifest import Manifest
 from perennial.plan import dataset as dataset_kind
 from perennial.plan import model_deployment as model_deployment_kind
 from perennial.plan import training_run as training_run_kind
-from perennial.plan.actions import Apply, Call, Change, Create, Delete, Manifest, Plan
+from perennial.plan.actions import Apply, Call, Change, Create, Delete, Plan
 from perennial.plan.observed import CallResult, Fact, Issuer, ModelVersion, PlanSettings, RegisteredModel
+from perennial.terms.names import API_VERSION
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMESPACE = "ml"

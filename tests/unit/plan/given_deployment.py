@@ -18,24 +18,16 @@ from given import (
     training_run,
 )
 
+from perennial.api.messages.state import Brake, Count, MonitorVerdict, SloVerdict, State, Weights
 from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
-from perennial.api.wire import (
-    Brake,
-    Count,
-    MonitorVerdict,
-    Role,
-    Slot,
-    SloVerdict,
-    State,
-    Verdict,
-    Weights,
-)
-from perennial.plan.actions import Manifest, Plan
-from perennial.plan.children import hashed
+from perennial.manifests.build import hashed
+from perennial.manifests.manifest import Manifest
+from perennial.plan.actions import Plan
 from perennial.plan.model_deployment.observe import REGISTERED
 from perennial.plan.model_deployment.policy import policy
 from perennial.plan.model_deployment.trust import PROVEN
 from perennial.plan.observed import Fact
+from perennial.terms.words import Role, Slot, Verdict
 
 NAME = "delay"
 ADDRESSES: Mapping[Slot, tuple[str, str]] = {"a": ("10.0.0.1", "10.0.0.2"), "b": ("10.0.1.1", "10.0.1.2")}

@@ -37,10 +37,10 @@ from given_deployment import (
     running,
 )
 
-from perennial.api.wire import Verdict
+from perennial.manifests.build import hashed
 from perennial.plan.actions import RegisterVersion
-from perennial.plan.children import hashed
 from perennial.plan.observed import CallResult
+from perennial.terms.words import Verdict
 
 BIG = {"requests": {"memory": "16Gi", "cpu": 4}, "limits": {"nvidia.com/gpu": 1}}
 SMALL = {"limits": {"cpu": "100m", "memory": "200Mi"}}

@@ -22,12 +22,12 @@ from given_deployment import RETRAINING, deployment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perennial.api.base import EnvVar, Resources
 from perennial.api.model_deployment import Server
 from perennial.api.training_run import Trainer
-from perennial.plan.actions import Manifest
-from perennial.plan.children import env, hashed, literal, resources
+from perennial.manifests.build import env, hashed, literal, resources
+from perennial.manifests.manifest import Manifest
 from perennial.schema.structural import structural
+from perennial.terms.kube import EnvVar, Resources
 
 LONGEST = "l" * 46
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")

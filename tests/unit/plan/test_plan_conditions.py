@@ -2,8 +2,8 @@
 
 from given import NOW, later
 
-from perennial.api.base import Condition
 from perennial.plan.conditions import condition, mark, progress, repeat, settle
+from perennial.terms.kube import Condition
 
 
 def settled(

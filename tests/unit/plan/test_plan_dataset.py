@@ -27,8 +27,8 @@ from given import (
     recorded,
 )
 
+from perennial.manifests.build import hashed
 from perennial.plan.actions import Plan
-from perennial.plan.children import hashed
 from perennial.plan.dataset import observe
 
 UID = "uid-dataset-flights"

@@ -19,11 +19,13 @@ from kstatus import Status, kstatus
 from openapi import violations
 from trial_laws import ends_by_harm, grows_by_proof, keeps_slots
 
+from perennial.api.messages.policy import Policy
+from perennial.api.messages.state import Brake, State, Weights
 from perennial.api.model_deployment import ModelDeploymentStatus
-from perennial.api.wire import Brake, Policy, Slot, State, Verdict, Weights
 from perennial.plan.actions import Apply, Delete, Plan, PutPolicy, SetAlias
 from perennial.plan.observed import CallResult, Fact
 from perennial.schema.structural import structural
+from perennial.terms.words import Slot, Verdict
 
 SLOTS: tuple[Slot, ...] = get_args(Slot)
 SCHEMA = structural(ModelDeploymentStatus)

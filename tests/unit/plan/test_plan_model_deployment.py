@@ -33,8 +33,8 @@ from given_deployment import (
     version,
 )
 
-from perennial.api.wire import Verdict
 from perennial.plan.observed import Fact
+from perennial.terms.words import Verdict
 
 PASS, FAIL, UNDECIDED = Verdict.PASS, Verdict.FAIL, Verdict.UNDECIDED
 NO_DATA, ERROR = Verdict.NO_DATA, Verdict.ERROR

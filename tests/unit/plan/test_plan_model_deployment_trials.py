@@ -30,9 +30,9 @@ from given_deployment import (
     workload,
 )
 
-from perennial.api.wire import Verdict
 from perennial.plan.actions import Plan, PutPolicy, SetAlias
 from perennial.plan.observed import CallResult
+from perennial.terms.words import Verdict
 
 PASS, FAIL, UNDECIDED = Verdict.PASS, Verdict.FAIL, Verdict.UNDECIDED
 NO_DATA, ERROR = Verdict.NO_DATA, Verdict.ERROR

@@ -6,9 +6,10 @@ import pytest
 from given import rfc3339
 from given_deployment import KEPT, ON_TRIAL, PREPARING, SPEC, STABLE, canary, previous
 
+from perennial.api.messages.policy import Policy
 from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
-from perennial.api.wire import Policy, Role
 from perennial.plan.model_deployment.policy import policy
+from perennial.terms.words import Role
 
 
 def of(status: dict[str, Any], **spec: Any) -> Policy:

@@ -16,12 +16,13 @@ from openapi import violations
 from restricted import refusals
 from worlds import SUBJECTS, dataset_worlds, deployment_worlds, run_worlds
 
+from perennial.manifests.deployments import rollout
+from perennial.manifests.jobs import ENDED, job_outcome
+from perennial.manifests.manifest import Manifest
 from perennial.plan import dataset as dataset_kind
 from perennial.plan import model_deployment as model_deployment_kind
 from perennial.plan import training_run as training_run_kind
-from perennial.plan.actions import Change, EnsureRun, Manifest, Plan, RegisterVersion
-from perennial.plan.jobs import ENDED, job_outcome
-from perennial.plan.model_deployment.rollout import rollout
+from perennial.plan.actions import Change, EnsureRun, Plan, RegisterVersion
 from perennial.plan.model_deployment.wanted import Wanted, wanted
 from perennial.schema.crd import KINDS
 from perennial.schema.structural import structural

@@ -22,9 +22,10 @@ from given_deployment import (
     version,
 )
 
-from perennial.api.wire import MonitorVerdict, Verdict
+from perennial.api.messages.state import MonitorVerdict
 from perennial.plan.actions import Plan
 from perennial.plan.observed import Fact
+from perennial.terms.words import Verdict
 
 BROKEN = [monitored("3")]
 RUN = "delay-run-3"

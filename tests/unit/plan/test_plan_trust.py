@@ -7,7 +7,7 @@ import pytest
 from given import ISSUER, NAMESPACE, SETTINGS, World, applied, planned
 from given_deployment import NAME, ON_TRIAL, STABLE, deployed, running
 
-from perennial.api.wire import Trust
+from perennial.api.messages.trust import Trust
 from perennial.plan.actions import Plan, SetAlias
 from perennial.plan.model_deployment.observe import REGISTERED
 from perennial.plan.model_deployment.trust import PROVEN, TOKEN_FILE, TOKEN_MOUNT

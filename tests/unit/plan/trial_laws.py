@@ -5,10 +5,11 @@ from datetime import datetime
 from given import World
 from given_deployment import NAME
 
+from perennial.api.messages.state import State
 from perennial.api.model_deployment import Canary, ModelDeploymentSpec, ModelDeploymentStatus, OnUndecided
-from perennial.api.wire import Role, State, Verdict
 from perennial.plan.actions import Plan
 from perennial.plan.model_deployment.policy import policy
+from perennial.terms.words import Role, Verdict
 
 
 def recorded(world: World) -> tuple[ModelDeploymentSpec, ModelDeploymentStatus]:

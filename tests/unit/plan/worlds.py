@@ -47,10 +47,12 @@ from given_deployment import (
 )
 from hypothesis import strategies as st
 
-from perennial.api.wire import Role, Slot, State, Verdict
-from perennial.plan.actions import EnsureRun, FinishRun, Manifest, PutPolicy, RegisterVersion, SetAlias
-from perennial.plan.children import hashed
+from perennial.api.messages.state import State
+from perennial.manifests.build import hashed
+from perennial.manifests.manifest import Manifest
+from perennial.plan.actions import EnsureRun, FinishRun, PutPolicy, RegisterVersion, SetAlias
 from perennial.plan.observed import CallResult, Fact
+from perennial.terms.words import Role, Slot, Verdict
 
 SAID: list[object] = [
     None,

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from perennial.api.wire import Slot
 from perennial.plan.model_deployment.router import bootstrap
+from perennial.terms.words import Slot
 
 
 def clusters(of: dict[str, Any]) -> dict[str, tuple[str, int]]:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from perennial.plan.actions import Delete, Manifest
+from perennial.manifests.manifest import Manifest
+from perennial.plan.actions import Delete
 from perennial.runtime.client import Client, NotFound
 from perennial.runtime.errors import Conflict, PerennialError, Terminal
 from perennial.runtime.resources import Key, Resource

@@ -9,7 +9,8 @@ import pytest
 from memory_api import REFUSED, MemoryApi, Request
 from virtual_time import VirtualClock, run
 
-from perennial.plan.actions import Apply, Call, Create, Delete, Emit, Manifest, Plan, SetAlias
+from perennial.manifests.manifest import Manifest
+from perennial.plan.actions import Apply, Call, Create, Delete, Emit, Plan, SetAlias
 from perennial.plan.observed import CallResult
 from perennial.runtime.applier import Applier, CallFailed
 from perennial.runtime.errors import Blocked, Conflict, LeadershipLost, Terminal, Unavailable

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from test_applier import CALL, child, dataset, deletion
 from virtual_time import EPOCH, VirtualClock, run
 
-from perennial.plan.actions import Apply, Call, Emit, Manifest, Plan
+from perennial.manifests.manifest import Manifest
+from perennial.plan.actions import Apply, Call, Emit, Plan
 from perennial.plan.observed import Results
 from perennial.runtime.applier import Applier
 from perennial.runtime.controller import Controller, Reconciler

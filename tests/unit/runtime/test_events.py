@@ -6,7 +6,8 @@ from memory_api import MemoryApi, Request
 from test_applier import dataset
 from virtual_time import VirtualClock, run
 
-from perennial.plan.actions import Emit, Manifest
+from perennial.manifests.manifest import Manifest
+from perennial.plan.actions import Emit
 from perennial.runtime.errors import Terminal
 from perennial.runtime.events import EventRecorder, event_name
 

@@ -6,7 +6,7 @@ from typing import Any
 from test_store import pod
 from virtual_time import run
 
-from perennial.plan.actions import Manifest
+from perennial.manifests.manifest import Manifest
 from perennial.runtime.intake import Intake, owners
 from perennial.runtime.queue import WorkQueue
 from perennial.runtime.resources import CONFIG_MAP, DATASET, POD, TRAINING_RUN, Key

@@ -4,7 +4,7 @@ import asyncio
 
 from virtual_time import VirtualClock, run
 
-from perennial.api.wire import Arm, Policy
+from perennial.api.messages.policy import Arm, Policy
 from perennial.plan.actions import EnsureRun, PutPolicy, SetAlias
 from perennial.plan.observed import CallResult
 from perennial.runtime.resources import Key

@@ -8,7 +8,7 @@ from memory_api import MemoryApi, MemoryClient
 from test_store import pod
 from virtual_time import VirtualClock, run
 
-from perennial.plan.actions import Manifest
+from perennial.manifests.manifest import Manifest
 from perennial.runtime.client import Listing, NotFound
 from perennial.runtime.errors import Unavailable
 from perennial.runtime.intake import Intake

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perennial.api.wire import Canary, ErrorRate, SloPolicy, SloVerdict, Verdict
+from perennial.api.messages.policy import Canary, ErrorRate, SloPolicy
+from perennial.api.messages.state import SloVerdict
 from perennial.stats.evidence import Evidence, Promise, Tick, Ticks
 from perennial.stats.judge import judge_error_rate, judge_evidence
+from perennial.terms.words import Verdict
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 

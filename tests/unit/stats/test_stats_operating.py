@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from perennial.api.wire import Canary, ErrorRate, SloPolicy, Verdict
+from perennial.api.messages.policy import Canary, ErrorRate, SloPolicy
 from perennial.stats.evidence import Evidence, Promise, Tick, Ticks
 from perennial.stats.judge import judge_evidence
 from perennial.stats.rates import Counts, FloatArray, LimitTest, RateTest, RatioTest, log_e_path
+from perennial.terms.words import Verdict
 
 ALPHA = BETA = 0.05
 NEVER = 10**9

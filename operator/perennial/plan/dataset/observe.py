@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perennial.api.dataset import DatasetSpec, DatasetStatus
-from perennial.plan.actions import Manifest
-from perennial.plan.children import Owner, hashed
+from perennial.manifests.build import Owner, hashed
+from perennial.manifests.manifest import Manifest
 from perennial.plan.observed import Cache, Facts, PlanSettings, Results, owner_of
 
 

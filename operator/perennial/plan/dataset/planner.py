@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from perennial.api.dataset import DatasetStatus, DatasetVersion, Expectations, FailedExpectation, Severity
+from perennial.api.messages.check import Check
+from perennial.manifests.jobs import ENDED, WAITING_REASONS, JobOutcome, JobPhase, job_outcome
+from perennial.manifests.manifest import name_of
 from perennial.plan.actions import Apply, Create, Delete, Emit, Plan
 from perennial.plan.conditions import Mark, condition, mark, progress, repeat, settle
 from perennial.plan.dataset.observe import DatasetSeen
-from perennial.plan.dataset.report import Check
 from perennial.plan.dataset.resources import desired_check, desired_snapshots
-from perennial.plan.jobs import ENDED, WAITING_REASONS, JobOutcome, JobPhase, job_outcome
-from perennial.plan.observed import delete_of, name_of
+from perennial.plan.observed import delete_of
 
 RETRY_SECONDS = 60
 """How long after a source could not be read it is tried again, at the latest."""

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from perennial.api.base import Resources
-from perennial.plan.children import claim, claim_volume, container, env, job, literal, pod, resources
+from perennial.manifests.build import claim, claim_volume, container, env, job, literal, pod, resources
 from perennial.plan.dataset.observe import DatasetSeen
+from perennial.terms.kube import Resources
 
 COMPONENT = "dataset-check"
 CHECK_SECONDS = 3600

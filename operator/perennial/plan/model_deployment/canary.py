@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import exp
 
+from perennial.api.messages.state import Brake, SloVerdict, State
 from perennial.api.model_deployment import (
     Canary,
     CanarySLO,
@@ -21,14 +22,14 @@ from perennial.api.model_deployment import (
     Step,
     WeightStatus,
 )
-from perennial.api.wire import Brake, Role, Slot, SloVerdict, State, Verdict
+from perennial.manifests.build import hashed
+from perennial.manifests.deployments import ready_addresses, rollout
+from perennial.manifests.jobs import sentence
 from perennial.plan.actions import Emit
-from perennial.plan.children import hashed
-from perennial.plan.jobs import sentence
 from perennial.plan.model_deployment.observe import ModelDeploymentSeen
 from perennial.plan.model_deployment.policy import policy
-from perennial.plan.model_deployment.rollout import ready_addresses, rollout
 from perennial.plan.model_deployment.wanted import Wanted
+from perennial.terms.words import Role, Slot, Verdict
 
 KEPT = 10
 PRINTABLE_LOG = 600

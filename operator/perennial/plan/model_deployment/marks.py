@@ -1,11 +1,11 @@
 """The conditions of a ModelDeployment."""
 
 from perennial.api.model_deployment import Decision, ModelDeploymentStatus
-from perennial.api.wire import Role, Verdict
+from perennial.manifests.deployments import Rollout, rollout
 from perennial.plan.conditions import Mark, mark, progress
 from perennial.plan.model_deployment.observe import ModelDeploymentSeen
-from perennial.plan.model_deployment.rollout import Rollout, rollout
 from perennial.plan.model_deployment.wanted import Waiting, Wanted
+from perennial.terms.words import Role, Verdict
 
 SUSPENDED = "spec.suspend is true: set it to false to go on."
 

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from perennial.api.messages.state import State
 from perennial.api.model_deployment import Deployed, ModelDeploymentSpec, ModelDeploymentStatus
 from perennial.api.training_run import TrainingRunStatus
-from perennial.api.wire import Slot, State
-from perennial.plan.actions import Manifest, PutPolicy, SetAlias
-from perennial.plan.children import Owner
+from perennial.manifests.build import Owner
+from perennial.manifests.manifest import Manifest
+from perennial.plan.actions import PutPolicy, SetAlias
 from perennial.plan.model_deployment.policy import policy
 from perennial.plan.observed import (
     Cache,
@@ -20,6 +21,7 @@ from perennial.plan.observed import (
     Results,
     owner_of,
 )
+from perennial.terms.words import Slot
 
 CHAMPION = "champion"
 REGISTERED = "registeredModel"

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from perennial.api.messages.state import MonitorVerdict
 from perennial.api.model_deployment import Deployed, ModelDeploymentStatus, MonitoredSLO
-from perennial.api.wire import MonitorVerdict
+from perennial.manifests.deployments import rollout
 from perennial.plan.actions import Apply, Call, Delete, Plan, PutPolicy
 from perennial.plan.conditions import settle
 from perennial.plan.model_deployment import canary
@@ -13,7 +14,6 @@ from perennial.plan.model_deployment.observe import SLOTS, ModelDeploymentSeen, 
 from perennial.plan.model_deployment.policy import policy
 from perennial.plan.model_deployment.resources import desired_collector, desired_router, desired_run, desired_slot
 from perennial.plan.model_deployment.retraining import eligible_in, retrain
-from perennial.plan.model_deployment.rollout import rollout
 from perennial.plan.model_deployment.wanted import Wanted, wanted
 from perennial.plan.observed import delete_of
 from perennial.plan.training_run.gate import decimal

@@ -1,8 +1,9 @@
 """What the collector is told: a function of spec and of the status that is already written."""
 
+from perennial.api.messages.policy import Arm, Canary, ErrorRate, Monitoring, Outcome, Policy, SloPolicy
 from perennial.api.model_deployment import SLO, ModelDeploymentSpec, ModelDeploymentStatus
-from perennial.api.wire import Arm, Canary, ErrorRate, Monitoring, Outcome, Policy, SloPolicy, Slot
-from perennial.plan.children import hashed
+from perennial.manifests.build import hashed
+from perennial.terms.words import Slot
 
 
 def policy(spec: ModelDeploymentSpec, status: ModelDeploymentStatus) -> Policy | None:

@@ -5,14 +5,15 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from perennial.api.base import API_VERSION, EnvVar, Resources
 from perennial.api.model_deployment import Deployed, Retraining, Server
-from perennial.api.wire import Slot
-from perennial.plan.children import Owner, child, claim, claim_volume, container, env, hashed, labels, pod, resources
+from perennial.manifests.build import Owner, child, claim, claim_volume, container, env, hashed, labels, pod, resources
 from perennial.plan.model_deployment.observe import SLOTS, ModelDeploymentSeen, registered_as
 from perennial.plan.model_deployment.router import bootstrap, token_secret
 from perennial.plan.model_deployment.trust import PROVEN, TOKEN_FILE, TOKEN_MOUNT, token_volume, trust
 from perennial.plan.observed import Issuer
+from perennial.terms.kube import EnvVar, Resources
+from perennial.terms.names import API_VERSION
+from perennial.terms.words import Slot
 
 ROUTER_REPLICAS = 2
 SERVER_PORT = 8080

@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from perennial.api.messages.state import MonitorVerdict
 from perennial.api.model_deployment import Guardrails, RetrainingDecision, RetrainingStatus
 from perennial.api.training_run import TerminalState
-from perennial.api.wire import MonitorVerdict, Verdict
+from perennial.manifests.build import hashed
+from perennial.manifests.jobs import sentence
 from perennial.plan.actions import Emit
-from perennial.plan.children import hashed
-from perennial.plan.jobs import sentence
 from perennial.plan.model_deployment.canary import heard
 from perennial.plan.model_deployment.observe import ModelDeploymentSeen
 from perennial.plan.model_deployment.wanted import Wanted
+from perennial.terms.words import Verdict
 
 KEPT = 10
 DAY = timedelta(days=1)

@@ -7,8 +7,8 @@ hold: everything to the slot that was stable when this was written. When it fall
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from perennial.api.wire import Slot
 from perennial.plan.model_deployment.trust import TOKEN_MOUNT
+from perennial.terms.words import Slot
 
 TRAFFIC_PORT = 8000
 STATISTICS_PORT = 9902

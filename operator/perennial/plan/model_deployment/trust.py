@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from perennial.api.base import GROUP
+from perennial.api.messages.trust import Trust
 from perennial.api.model_deployment import Deployed, ModelDeploymentSpec
-from perennial.api.wire import Trust
-from perennial.plan.children import Owner
+from perennial.manifests.build import Owner
 from perennial.plan.observed import Issuer
+from perennial.terms.names import GROUP
 
 TOKEN_MOUNT = "/var/run/secrets/perennial.dev"  # noqa: S105 - a path
 TOKEN_FILE = f"{TOKEN_MOUNT}/token"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perennial.api.training_run import TerminalState
-from perennial.plan.children import hashed
+from perennial.manifests.build import hashed
 from perennial.plan.model_deployment.observe import REGISTERED, ModelDeploymentSeen
 from perennial.plan.model_deployment.trust import PROVEN
 

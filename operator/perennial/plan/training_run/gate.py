@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from perennial.api.messages.evaluation import Measured
 from perennial.api.training_run import Gate, GateMetric, GateResult, OnUndecided
-from perennial.api.wire import Verdict
-from perennial.plan.training_run.report import Measured
 from perennial.stats.paired import Interval, paired_difference, proportion_interval
+from perennial.terms.words import Verdict
 
 
 def decimal(value: float) -> str:

@@ -6,8 +6,9 @@ from typing import Literal
 
 from perennial.api.dataset import DatasetSpec, DatasetStatus
 from perennial.api.training_run import TerminalState, TrainingRunSpec, TrainingRunStatus
-from perennial.plan.actions import EnsureRun, FinishRun, Manifest, RegisterVersion
-from perennial.plan.children import Owner
+from perennial.manifests.build import Owner
+from perennial.manifests.manifest import Manifest
+from perennial.plan.actions import EnsureRun, FinishRun, RegisterVersion
 from perennial.plan.observed import Cache, Fact, Facts, PlanSettings, RegisteredModel, Results, owner_of
 
 

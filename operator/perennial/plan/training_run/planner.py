@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from perennial.api.messages.evaluation import Evaluation, Measured
 from perennial.api.training_run import (
     Failure,
     FailureClass,
@@ -14,11 +15,11 @@ from perennial.api.training_run import (
     TrainedModel,
     TrainingRunStatus,
 )
-from perennial.api.wire import Verdict
-from perennial.plan.actions import Change, Create, Emit, FinishRun, Manifest, Plan
-from perennial.plan.children import changed_job
+from perennial.manifests.build import changed_job
+from perennial.manifests.jobs import ENDED, JobOutcome, JobPhase, job_outcome, sentence
+from perennial.manifests.manifest import Manifest
+from perennial.plan.actions import Change, Create, Emit, FinishRun, Plan
 from perennial.plan.conditions import mark, progress, repeat
-from perennial.plan.jobs import ENDED, JobOutcome, JobPhase, job_outcome, sentence
 from perennial.plan.training_run.gate import judge, overall
 from perennial.plan.training_run.marks import STARTED, TRAINING, going, settled, stages
 from perennial.plan.training_run.observe import (
@@ -30,8 +31,8 @@ from perennial.plan.training_run.observe import (
     training_name,
 )
 from perennial.plan.training_run.pin import Unpinned, pin
-from perennial.plan.training_run.report import Evaluation, Measured
 from perennial.plan.training_run.resources import desired_evaluation, desired_training
+from perennial.terms.words import Verdict
 
 CHAMPION = "champion"
 

@@ -5,11 +5,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from perennial.api.base import Resources
 from perennial.api.training_run import GateBaseline, MLflowRun, PinnedDataset
-from perennial.plan.children import claim_volume, container, env, job, literal, pod, resources
+from perennial.manifests.build import claim_volume, container, env, job, literal, pod, resources
 from perennial.plan.dataset.resources import snapshots_claim
 from perennial.plan.training_run.observe import TrainingRunSeen, evaluation_name, registered_model, training_name
+from perennial.terms.kube import Resources
 
 DATA = "/perennial/data"
 EVALUATION_SECONDS = 3600

@@ -4,7 +4,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from perennial.api.base import Digest, Part
+from perennial.terms.forms import Digest
+from perennial.terms.part import Part
 
 Count = Annotated[int, Field(ge=0)]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from perennial.api.base import API_VERSION, EnvVar, Resources
+from perennial.terms.kube import EnvVar, Resources
+from perennial.terms.names import API_VERSION
 
 UID = 10001
 """The user and group of Perennial's images."""

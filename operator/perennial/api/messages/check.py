@@ -4,8 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from perennial.api.base import Digest, Part, Time
 from perennial.api.dataset import Severity
+from perennial.terms.forms import Digest, Time
+from perennial.terms.part import Part
 
 Count = Annotated[int, Field(ge=0)]
 

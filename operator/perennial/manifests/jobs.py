@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from perennial.api.base import Part
-from perennial.plan.actions import Manifest
+from perennial.manifests.manifest import Manifest
+from perennial.terms.part import Part
 
 Report = TypeVar("Report", bound=Part)
 

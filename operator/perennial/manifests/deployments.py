@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perennial.plan.actions import Manifest
-from perennial.plan.jobs import WAITING_REASONS, placing_trouble
-from perennial.plan.observed import name_of
+from perennial.manifests.jobs import WAITING_REASONS, placing_trouble
+from perennial.manifests.manifest import Manifest, name_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

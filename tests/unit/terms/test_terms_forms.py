@@ -8,15 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from perennial.api import base
-from perennial.api.base import Condition, Part, Resources, camel, exactly_one_of
+from perennial.terms import forms, kube, part
+from perennial.terms.kube import Condition, Resources
+from perennial.terms.part import Part, camel, exactly_one_of
 
 
 class Example(Part):
     """Something to be written and read."""
 
     plain: int = 1
-    step_started_time: base.Time | None = None
+    step_started_time: forms.Time | None = None
     from_: str | None = None
 
 
@@ -65,18 +66,18 @@ def test_a_moment_without_a_zone_is_refused() -> None:
 @pytest.mark.parametrize(
     ("kind", "good", "bad"),
     [
-        (base.Name, ["a", "1", "a-b", "a" * 46], ["", "-a", "a-", "A", "a.b", "a_b", "a" * 47]),
-        (base.ObjectName, ["a", "a.b-c.d", "a" * 253], ["", ".a", "a..b", "A", "a" * 254]),
-        (base.PartName, ["a" * 63], ["a" * 64, "a b"]),
-        (base.ModelName, ["Flight Delay_v2.x", "a" * 128], ["", " a", "a/b", "a:b", "a" * 129]),
-        (base.ModelVersionName, ["1", "10", "9" * 20], ["", "0", "01", "v1", "-1", "9" * 21]),
-        (base.Digest, ["sha256:" + "0af" * 21 + "9"], ["sha256:", "md5:" + "a" * 64, "sha256:" + "A" * 64]),
-        (base.Decimal, ["0", "-1", "1.5", "999999999999.999999999"], ["", "1.", ".5", "1e3", "+1", "1,5", "--1"]),
-        (base.Share, ["0", "1", "0.5", "1.0", "0.000000001"], ["-0.1", "1.1", "2", "0.", "00.5", "1.01"]),
-        (base.OpenShare, ["0.5", "0.000000001", "0.100000000"], ["0", "1", "0.0", "0.000", "1.0", "1.5", "-0.5"]),
-        (base.Ratio, ["1.1", "2", "10", "99.9", "1.000000001"], ["1", "1.0", "0.9", "100", "01.5", "-2"]),
-        (base.Quantity, ["500m", "2Gi", "1", 1, "1e3", "1.5"], ["x" * 33, True, None]),
-        (base.Image, ["registry.test/a:1", "a@sha256:0"], ["x" * 513]),  # its form is a rule in CEL
+        (forms.Name, ["a", "1", "a-b", "a" * 46], ["", "-a", "a-", "A", "a.b", "a_b", "a" * 47]),
+        (forms.ObjectName, ["a", "a.b-c.d", "a" * 253], ["", ".a", "a..b", "A", "a" * 254]),
+        (forms.PartName, ["a" * 63], ["a" * 64, "a b"]),
+        (forms.ModelName, ["Flight Delay_v2.x", "a" * 128], ["", " a", "a/b", "a:b", "a" * 129]),
+        (forms.ModelVersionName, ["1", "10", "9" * 20], ["", "0", "01", "v1", "-1", "9" * 21]),
+        (forms.Digest, ["sha256:" + "0af" * 21 + "9"], ["sha256:", "md5:" + "a" * 64, "sha256:" + "A" * 64]),
+        (forms.Decimal, ["0", "-1", "1.5", "999999999999.999999999"], ["", "1.", ".5", "1e3", "+1", "1,5", "--1"]),
+        (forms.Share, ["0", "1", "0.5", "1.0", "0.000000001"], ["-0.1", "1.1", "2", "0.", "00.5", "1.01"]),
+        (forms.OpenShare, ["0.5", "0.000000001", "0.100000000"], ["0", "1", "0.0", "0.000", "1.0", "1.5", "-0.5"]),
+        (forms.Ratio, ["1.1", "2", "10", "99.9", "1.000000001"], ["1", "1.0", "0.9", "100", "01.5", "-2"]),
+        (forms.Quantity, ["500m", "2Gi", "1", 1, "1e3", "1.5"], ["x" * 33, True, None]),
+        (kube.Image, ["registry.test/a:1", "a@sha256:0"], ["x" * 513]),  # its form is a rule in CEL
     ],
 )
 def test_what_a_field_accepts(kind: Any, good: list[Any], bad: list[Any]) -> None:
@@ -92,7 +93,7 @@ def test_what_a_field_accepts(kind: Any, good: list[Any], bad: list[Any]) -> Non
 def test_an_open_share_is_above_nought_and_below_one(text: str) -> None:
     accepted = True
     try:
-        TypeAdapter(base.OpenShare).validate_python(text)
+        TypeAdapter(forms.OpenShare).validate_python(text)
     except ValidationError:
         accepted = False
     assert accepted == (0 < float(text) < 1)
@@ -102,7 +103,7 @@ def test_an_open_share_is_above_nought_and_below_one(text: str) -> None:
 def test_a_ratio_is_above_one_and_below_a_hundred(text: str) -> None:
     accepted = True
     try:
-        TypeAdapter(base.Ratio).validate_python(text)
+        TypeAdapter(forms.Ratio).validate_python(text)
     except ValidationError:
         accepted = False
     whole = text.split(".", maxsplit=1)[0]

@@ -1,0 +1,89 @@
+"""What the operator asks of a ModelDeployment's collector: PUT to `/v1/policy`.
+
+Weights are thousandths of the requests. Times are RFC 3339 in UTC.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from perennial.api.messages.wire import Asked
+from perennial.terms.words import Permille, Role, Slot
+
+
+class ErrorRate(Asked):
+    """The share of requests that a server fails (5xx, timeouts, lost connections).
+
+    With `max`, Pass means: shown to be below it; Fail: shown to be above it. `max_ratio` compares with the stable
+    version under the same traffic: Fail means shown to be worse than stable; alone (no `max`), Pass means shown to be
+    below `max_ratio` times stable's rate.
+    """
+
+    max: Annotated[float, Field(gt=0, lt=1)] | None = None
+    max_ratio: Annotated[float, Field(gt=1)] | None = None
+
+
+class Outcome(Asked):
+    """A rate over labelled predictions: `falseNegativeRate` is misses / true positives, and so on.
+
+    `threshold` turns a score into a class: score >= threshold is positive.
+    """
+
+    metric: Literal["falseNegativeRate", "falsePositiveRate", "errorRate"]
+    max: Annotated[float, Field(gt=0, lt=1)]
+    threshold: float = 0.5
+    min_samples: Annotated[int, Field(ge=1)] = 100
+
+
+class SloPolicy(Asked):
+    """One promise. Exactly one of `error_rate` (judged on canaries) and `outcome` (judged on matured cohorts)."""
+
+    name: str
+    role: Role = Role.CRITICAL
+    error_rate: ErrorRate | None = None
+    outcome: Outcome | None = None
+
+
+class Arm(Asked):
+    """What a slot runs: the ModelDeployment's version (a hash) and the registered model's version."""
+
+    version: str
+    model_version: str
+
+
+class Canary(Asked):
+    """A candidate on trial. `id` is unique for ever: evidence and the brake belong to it.
+
+    Harm is judged on all ticks of the canary, safety on the ticks since `step_started_time` alone.
+    `alpha` bounds the probability of a false rollback, `beta` that of a false promotion, over the whole canary.
+    """
+
+    id: str
+    slot: Slot
+    step: Annotated[int, Field(ge=0)]
+    weight: Permille
+    started_time: datetime
+    step_started_time: datetime
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    beta: Annotated[float, Field(gt=0, lt=1)] = 0.05
+
+
+class Monitoring(Asked):
+    """How cohorts of predictions ripen, and how often a healthy model may raise an alarm (per cohort)."""
+
+    cohort_seconds: Annotated[int, Field(ge=1)]
+    max_label_delay_seconds: Annotated[int, Field(ge=0)]
+    min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.9
+    false_alarm: Annotated[float, Field(gt=0, lt=1)] = 0.01
+
+
+class Policy(Asked):
+    """The operator's whole will for one ModelDeployment. `revision` is its content hash and is echoed in the state."""
+
+    revision: str
+    stable: Slot
+    arms: dict[Slot, Arm]
+    canary: Canary | None = None
+    slos: tuple[SloPolicy, ...] = ()
+    monitoring: Monitoring | None = None

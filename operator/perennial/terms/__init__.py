@@ -1,0 +1,1 @@
+"""The ground that everything stands on: forms of values, names, words, text. Imports nothing of Perennial's."""

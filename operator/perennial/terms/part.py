@@ -1,0 +1,112 @@
+"""The shape all parts of the API and all messages share: immutable, camelCase, with bounds that end up in the CRD."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+def camel(name: str) -> str:
+    """Return the JSON name of a Python field: `step_started_time` → `stepStartedTime`."""
+    first, *rest = name.rstrip("_").split("_")
+    return first + "".join(word.title() for word in rest)
+
+
+class Part(BaseModel):
+    """A part of a custom resource.
+
+    Fields that a newer CRD may have added are ignored on reading: the API server has judged them, and strict clients
+    refuse what the CRD does not know.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        alias_generator=camel,
+    )
+
+    def json_data(self) -> dict[str, Any]:
+        """Return plain JSON data with absent optionals left out, as it is written to the API server."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+def rules(*pairs: tuple[str, str], **more: Any) -> dict[str, Any]:
+    """Return the schema extra that makes the API server hold each (CEL rule, sentence that says what must hold)."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs], **more}
+
+
+def exactly_one_of(*names: str) -> tuple[str, str]:
+    """Return the rule that exactly one of some optional members is set."""
+    count = " + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names)
+    return f"{count} == 1", f"exactly one of {', '.join(names)} must be set"
+
+
+def more_than_0(name: str) -> str:
+    """Return the rule that an optional quantity is more than 0; its form is the pattern's affair."""
+    amount = f"string(self.{name})"
+    return f"!has(self.{name}) || !isQuantity({amount}) || quantity({amount}).compareTo(quantity('0')) > 0"
+
+
+def own_variables(*names: str) -> tuple[str, str]:
+    """Return the rule that `env` sets none of the variables that Perennial sets itself: they would be dropped."""
+    listed = ", ".join(f"'{name}'" for name in names)
+    return (
+        f"!has(self.env) || self.env.all(e, !(e.name in [{listed}]) && !e.name.startsWith('PERENNIAL_'))",
+        f"env must not set {', '.join(names)} or what begins with PERENNIAL_: Perennial sets them",
+    )
+
+
+class Member(Part):
+    """One of a family's members: what a user writes, and what it means. It is the type of a field of a `OneOf`."""
+
+
+class OneOf(Part):
+    """A part of which exactly one of the fields that hold a `Member` is set: the field is the member's name.
+
+    The list of those fields is the family's list: from it come the rule that the API server holds, and the refusal of
+    an object none of whose members this release knows. Fields of other types may stand beside them.
+    """
+
+    members: ClassVar[tuple[str, ...]] = ()
+    """The members' names in Python, in the order of the fields."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls.members = tuple(_members_of(cls))
+        extra = cls.model_config.get("json_schema_extra")
+        given: dict[str, Any] = dict(extra) if isinstance(extra, dict) else {}
+        known = given.get("x-kubernetes-validations", [])
+        rule, message = exactly_one_of(*(camel(name) for name in cls.members))
+        own = {"rule": rule, "message": message}
+        if cls.members and own not in known:
+            cls.model_config["json_schema_extra"] = given | {"x-kubernetes-validations": [own, *known]}
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        chosen = [name for name in self.members if getattr(self, name) is not None]
+        if len(chosen) != 1:
+            names = ", ".join(camel(name) for name in self.members)
+            found = " and ".join(camel(name) for name in chosen) or "none that this release knows"
+            raise ValueError(f"exactly one of {names} must be set, but {found} is")
+        return self
+
+    def chosen(self) -> str:
+        """Return the name of the member that is set, as users write it."""
+        return camel(next(name for name in self.members if getattr(self, name) is not None))
+
+    def member(self) -> Member:
+        """Return the member that is set."""
+        found = next(getattr(self, name) for name in self.members if getattr(self, name) is not None)
+        assert isinstance(found, Member)
+        return found
+
+
+def _members_of(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        types = [each for each in (field.annotation, *get_args(field.annotation)) if isinstance(each, type)]
+        if any(issubclass(each, Member) for each in types):
+            yield name

@@ -1,0 +1,32 @@
+"""The words of the field that all parts share: slots, weights, verdicts, roles."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+Slot = Literal["a", "b"]
+
+
+Permille = Annotated[int, Field(ge=0, le=1000)]
+
+
+Natural = Annotated[int, Field(ge=0)]
+
+
+class Verdict(StrEnum):
+    """What the evidence says. Only Pass passes and only Fail fails; the other three hold."""
+
+    PASS = "Pass"  # noqa: S105 - a verdict, no secret
+    FAIL = "Fail"
+    UNDECIDED = "Undecided"
+    NO_DATA = "NoData"
+    ERROR = "Error"
+
+
+class Role(StrEnum):
+    """Whether an SLO decides (Critical), is shown (Advisory), or is only tried out (DryRun)."""
+
+    CRITICAL = "Critical"
+    ADVISORY = "Advisory"
+    DRY_RUN = "DryRun"
