@@ -1,9 +1,11 @@
 """The shape all parts of the API and all messages share: immutable, camelCase, with bounds that end up in the CRD."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Self, get_args
+from typing import Any, ClassVar, Generic, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, RootModel, model_validator
+
+Value = TypeVar("Value")
 
 
 def camel(name: str) -> str:
@@ -63,8 +65,14 @@ class Member(Part):
     """One of a family's members: what a user writes, and what it means. It is the type of a field of a `OneOf`."""
 
 
+class Scalar(RootModel[Value], Generic[Value]):
+    """A member whose settings are one value: `slo: misses` instead of `slo: {name: misses}`."""
+
+    model_config = ConfigDict(frozen=True)
+
+
 class OneOf(Part):
-    """A part of which exactly one of the fields that hold a `Member` is set: the field is the member's name.
+    """A part of which exactly one of the fields that hold a `Member` (or `Scalar`) is set: the field is its name.
 
     The list of those fields is the family's list: from it come the rule that the API server holds, and the refusal of
     an object none of whose members this release knows. Fields of other types may stand beside them.
@@ -98,15 +106,15 @@ class OneOf(Part):
         """Return the name of the member that is set, as users write it."""
         return camel(next(name for name in self.members if getattr(self, name) is not None))
 
-    def member(self) -> Member:
+    def member(self) -> Member | Scalar[Any]:
         """Return the member that is set."""
         found = next(getattr(self, name) for name in self.members if getattr(self, name) is not None)
-        assert isinstance(found, Member)
+        assert isinstance(found, Member | Scalar)
         return found
 
 
 def _members_of(model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         types = [each for each in (field.annotation, *get_args(field.annotation)) if isinstance(each, type)]
-        if any(issubclass(each, Member) for each in types):
+        if any(issubclass(each, Member | Scalar) for each in types):
             yield name

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from perennial.terms import forms, kube, part
+from perennial.terms import forms, kube
 from perennial.terms.kube import Condition, Resources
 from perennial.terms.part import Part, camel, exactly_one_of
 
