@@ -1,0 +1,72 @@
+"""What every kind of SLO must say, and what an SLO of no kind that is known is answered."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from perennial.families.slos import SLO, Objective, critical_on_trial, judging
+from perennial.schema.structural import structural
+from perennial.terms.part import camel
+from perennial.terms.words import Role
+
+KINDS = {camel(name): SLO.model_fields[name] for name in SLO.members}
+
+
+def objective(kind: str) -> Objective:
+    """Return the example of a kind, as it is read."""
+    (found,) = (each for each in Objective.__subclasses__() if each.__name__.lower() == kind.lower())
+    return found.model_validate(found.example)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_described_and_judged_somewhere_and_its_example_is_read_as_it_is_written(kind: str) -> None:
+    description = KINDS[kind].description
+    assert description
+    assert description.endswith(".")
+    made = objective(kind)
+    assert made.judges
+    assert made.judges <= {"trial", "stable"}
+    slo = SLO.model_validate({"name": "x", kind: made.example})
+    assert (slo.chosen(), slo.objective()) == (kind, made)
+    assert SLO.model_validate_json(slo.model_dump_json()) == slo
+    assert made.json_data().items() >= made.example.items()
+    schema = structural(SLO)["properties"][kind]
+    assert schema["properties"].keys() >= made.example.keys()
+    assert all(part["description"] for part in schema["properties"].values())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({}, "none that this release knows"),
+        ({"latency": {"milliseconds": 100}}, "none that this release knows"),
+        ({"requests": {"max": "0.01"}, "outcome": {"metric": "errorRate", "max": "0.3"}}, "outcome and requests"),
+    ],
+)
+def test_an_slo_of_no_known_kind_or_of_two_is_refused(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=f"exactly one of outcome, requests must be set, but {says} is"):
+        SLO.model_validate({"name": "x", **wrong})
+
+
+@pytest.mark.parametrize(
+    ("role", "kind", "whom", "decides"),
+    [
+        (Role.CRITICAL, "requests", "trial", True),
+        (Role.CRITICAL, "requests", "stable", True),
+        (Role.ADVISORY, "requests", "trial", False),
+        (Role.DRY_RUN, "requests", "trial", False),
+        (Role.CRITICAL, "outcome", "trial", False),
+        (Role.CRITICAL, "outcome", "stable", True),
+    ],
+)
+def test_whether_an_slo_decides(role: Role, kind: str, whom: Any, decides: bool) -> None:
+    slo = SLO.model_validate({"name": "x", "role": role, kind: objective(kind).example})
+    assert slo.decides(whom) is decides
+
+
+def test_the_rule_that_something_judges_canaries_names_every_kind_that_does() -> None:
+    rule, sentence = critical_on_trial("slos")
+    for kind in KINDS:
+        assert (f"has(s.{kind})" in rule) is (kind in judging("trial"))
+        assert (kind in sentence) is (kind in judging("trial"))
