@@ -1,0 +1,159 @@
+"""What a metric is: how wrong one prediction is, of which predictions that is asked, and what a limit for it may be."""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf, isfinite, nan
+from typing import Annotated, Any, ClassVar, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from perennial.terms.forms import Decimal
+from perennial.terms.part import Member, OneOf, camel
+
+FloatArray = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+class Direction(StrEnum):
+    """Which values are better."""
+
+    LOWER = "Lower"
+    HIGHER = "Higher"
+
+
+class Labels(StrEnum):
+    """What a label must be. The training gate and the monitor ask here, so that none takes what the other refuses."""
+
+    BINARY = "true, false, 1 or 0"
+    NUMBER = "a finite number"
+
+    def usable(self, labels: FloatArray) -> Mask:
+        """Return which of some labels, shape (n,), are of this form."""
+        if self is Labels.BINARY:
+            return np.asarray((labels == 0) | (labels == 1))
+        return np.isfinite(labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a limit of a metric must lie between, both excluded."""
+
+    above: float = 0.0
+    below: float = inf
+
+    def hold(self, limit: float) -> bool:
+        """Whether a limit lies between."""
+        return self.above < limit < self.below
+
+    def words(self) -> str:
+        """Return what a limit must be, to go after "must be"."""
+        below = f" and below {self.below:g}" if isfinite(self.below) else ""
+        return f"above {self.above:g}{below}"
+
+    def cel(self, limit: str) -> str:
+        """Return the CEL expression that a limit, a decimal string, lies between."""
+        below = f" && double({limit}) < {self.below:.1f}" if isfinite(self.below) else ""
+        return f"double({limit}) > {self.above:.1f}{below}"
+
+
+SHARES = Bounds(0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """A worked example: what is true of some rows, their scores, and the metric's value, with its defaults, on them."""
+
+    truth: tuple[float, ...]
+    score: tuple[float, ...]
+    value: float
+
+
+class Metric(Member):
+    """One kind of error, with the settings that a user gives it. Its docstring is what the reference says of it."""
+
+    name: ClassVar[str]
+    """What users call it: the field of a `OneOf`."""
+    title: ClassVar[str]
+    """What sentences call it."""
+    direction: ClassVar[Direction]
+    unit: ClassVar[str]
+    """What losses are counted in; "1" for shares."""
+    merges: ClassVar[bool] = True
+    """Whether it is a mean of losses, which `Sums` fold in any pieces. One that isn't is offered to gates only."""
+    labels: ClassVar[Labels]
+    rate: ClassVar[bool]
+    """Whether each loss is 0 or 1, so that their mean is a share: then intervals for counts apply."""
+    limits: ClassVar[Bounds]
+    """What a limit of it may be."""
+    example: ClassVar[dict[str, Any]]
+    """Settings as a user may write them."""
+    worked: ClassVar[Worked]
+
+    @abstractmethod
+    def over(self, truth: FloatArray) -> Mask:
+        """Return which rows are in the metric's denominator. Labels are usable (`labels`); all shapes are (n,)."""
+
+    @abstractmethod
+    def losses(self, truth: FloatArray, score: FloatArray) -> FloatArray:
+        """Return how wrong each row's score is; only rows that the metric is `over` mean something."""
+
+
+class Rate(Metric):
+    """What the shares of wrong predictions have in common: a score becomes a class by a threshold."""
+
+    direction: ClassVar[Direction] = Direction.LOWER
+    unit: ClassVar[str] = "1"
+    labels: ClassVar[Labels] = Labels.BINARY
+    rate: ClassVar[bool] = True
+    limits: ClassVar[Bounds] = SHARES
+    example: ClassVar[dict[str, Any]] = {"threshold": "0.4"}
+
+    threshold: Annotated[Decimal, Field(description="A score of at least this counts as a positive prediction.")] = (
+        "0.5"
+    )
+
+    def losses(self, truth: FloatArray, score: FloatArray) -> FloatArray:
+        """Return 1 for each row whose predicted class is not the true one, 0 for the others."""
+        return np.asarray((score >= float(self.threshold)) != (truth == 1), dtype=float)
+
+
+def as_numbers(labels: Iterable[object]) -> FloatArray:
+    """Return labels of any type as numbers, true as 1 and false as 0; what is no finite number as NaN."""
+    return np.array([_number(label) for label in labels], dtype=float)
+
+
+def _number(label: object) -> float:
+    if not isinstance(label, bool | int | float | np.bool_ | np.integer | np.floating):
+        return nan
+    try:
+        number = float(label)
+    except OverflowError:
+        return nan
+    return number if isfinite(number) else nan
+
+
+def limit_rules(family: type[OneOf], limit: str) -> tuple[tuple[str, str], ...]:
+    """Return the CEL rules, with what they say, that hold a limit within its metric's bounds.
+
+    Args:
+        family: the one-of whose members are metrics.
+        limit: the name in Python of the field beside them, a decimal string.
+    """
+    field = camel(limit)
+    return tuple(
+        (
+            f"!has(self.{member.name}) || !has(self.{field}) || ({member.limits.cel(f'self.{field}')})",
+            f"{field} of {member.name} must be {member.limits.words()}",
+        )
+        for member in metrics_of(family)
+    )
+
+
+def metrics_of(family: type[OneOf]) -> tuple[type[Metric], ...]:
+    """Return the types of a one-of's metrics, in the order of its fields."""
+    types = (each for name in family.members for each in get_args(family.model_fields[name].annotation))
+    return tuple(each for each in types if issubclass(each, Metric))
