@@ -5,17 +5,22 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
+from perennial.terms.text import rfc3339
+
 
 def _utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a moment must have a time zone, such as Z")
-    return value.astimezone(UTC).replace(microsecond=0)
+    try:
+        return value.astimezone(UTC).replace(microsecond=0)
+    except OverflowError:
+        raise ValueError("a moment must lie in the years 1 to 9999, in UTC") from None
 
 
 Time = Annotated[
     datetime,
     AfterValidator(_utc),
-    PlainSerializer(lambda value: value.strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str),
+    PlainSerializer(rfc3339, return_type=str),
     Field(json_schema_extra={"format": "date-time"}),
 ]
 """A moment, RFC 3339 in UTC, whole seconds."""

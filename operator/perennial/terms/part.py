@@ -1,6 +1,7 @@
 """The shape all parts of the API and all messages share: immutable, camelCase, with bounds that end up in the CRD."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, RootModel, model_validator
@@ -33,6 +34,19 @@ class Part(BaseModel):
     def json_data(self) -> dict[str, Any]:
         """Return plain JSON data with absent optionals left out, as it is written to the API server."""
         return self.model_dump(mode="json", exclude_none=True)
+
+    def but(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, by their Python names, validated as if it had been read.
+
+        Raises:
+            TypeError: there is no such field.
+            ValueError: the field does not take the value.
+        """
+        unknown = changes.keys() - type(self).model_fields.keys()
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
+        kept = {name: getattr(self, name) for name in type(self).model_fields if name not in changes}
+        return type(self).model_validate(kept | changes)
 
 
 def rules(*pairs: tuple[str, str], **more: Any) -> dict[str, Any]:
@@ -81,17 +95,27 @@ class OneOf(Part):
     members: ClassVar[tuple[str, ...]] = ()
     """The members' names in Python, in the order of the fields."""
 
+    types: ClassVar[Mapping[str, type[Any]]] = MappingProxyType({})
+    """The members' classes by those names."""
+
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        cls.members = tuple(_members_of(cls))
+        cls.types = MappingProxyType(dict(_members_of(cls)))
+        cls.members = tuple(cls.types)
         extra = cls.model_config.get("json_schema_extra")
         given: dict[str, Any] = dict(extra) if isinstance(extra, dict) else {}
         known = given.get("x-kubernetes-validations", [])
-        rule, message = exactly_one_of(*(camel(name) for name in cls.members))
-        own = {"rule": rule, "message": message}
-        if cls.members and own not in known:
-            cls.model_config["json_schema_extra"] = given | {"x-kubernetes-validations": [own, *known]}
+        derived = (exactly_one_of(*map(camel, cls.members)), *cls.member_rules()) if cls.members else ()
+        own = [{"rule": rule, "message": message} for rule, message in derived]
+        new = [each for each in own if each not in known]
+        if new:
+            cls.model_config["json_schema_extra"] = given | {"x-kubernetes-validations": [*new, *known]}
+
+    @classmethod
+    def member_rules(cls) -> tuple[tuple[str, str], ...]:
+        """Return what else the API server holds, derived from the members: (CEL rule, sentence) pairs."""
+        return ()
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -113,8 +137,7 @@ class OneOf(Part):
         return found
 
 
-def _members_of(model: type[BaseModel]) -> Iterator[str]:
+def _members_of(model: type[BaseModel]) -> Iterator[tuple[str, type[Any]]]:
     for name, field in model.model_fields.items():
         types = [each for each in (field.annotation, *get_args(field.annotation)) if isinstance(each, type)]
-        if any(issubclass(each, Member | Scalar) for each in types):
-            yield name
+        yield from ((name, each) for each in types if issubclass(each, Member | Scalar))

@@ -30,3 +30,13 @@ class Role(StrEnum):
     CRITICAL = "Critical"
     ADVISORY = "Advisory"
     DRY_RUN = "DryRun"
+
+
+class ColumnType(StrEnum):
+    """What a column holds."""
+
+    STRING = "String"
+    INTEGER = "Integer"
+    FLOAT = "Float"
+    BOOLEAN = "Boolean"
+    TIMESTAMP = "Timestamp"

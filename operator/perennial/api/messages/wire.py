@@ -1,8 +1,11 @@
 """What a message is: immutable, camelCase on the wire."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from perennial.terms.part import camel
+from perennial.terms.text import complaint
 
 
 class Wire(BaseModel):
@@ -26,3 +29,20 @@ class Asked(Wire):
     """A part of what the operator asks for: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @classmethod
+    def read(cls, text: str | bytes) -> Self:
+        """Read a whole message of JSON; parts of the API in it, which pass over unknown fields elsewhere, refuse them.
+
+        Raises:
+            ValueError: the message asks for what this release does not know, or is not of the form agreed upon; it
+                says which field, and what must hold.
+        """
+        try:
+            return cls.model_validate_json(text, extra="forbid")
+        except ValidationError as error:
+            raise ValueError(complaint(error.errors(include_url=False))) from None
+
+    def written(self) -> str:
+        """Return the message as JSON, what is absent left out: `read` takes it back."""
+        return self.model_dump_json(exclude_none=True)
