@@ -1,3 +1,3 @@
 """Perennial keeps machine-learning models healthy in production."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
