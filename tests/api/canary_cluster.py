@@ -34,7 +34,7 @@ DEPLOYED = {
     "spec": {
         "model": {"name": "flight-delay", "fromRetraining": {}},
         # About 23 requests without a failure show a rate below 0.2, about 6 failures one above.
-        "slos": [{"name": "errors", "errorRate": {"max": "0.2"}}],
+        "slos": [{"name": "errors", "requests": {"max": "0.2"}}],
         "canary": {"steps": [{"weight": weight} for weight in WEIGHTS], "scaleDownDelaySeconds": 0},
     },
 }

@@ -24,7 +24,7 @@ from perennial.runtime.connection import Connection
 pytestmark = pytest.mark.api
 
 SPEC = ModelDeploymentSpec.model_validate(
-    {"model": {"name": "m", "version": "1"}, "slos": [{"name": "errors", "errorRate": {"max": "0.1"}}]}
+    {"model": {"name": "m", "version": "1"}, "slos": [{"name": "errors", "requests": {"max": "0.1"}}]}
 )
 
 

@@ -60,7 +60,7 @@ def path(kind: Kind, name: str = "") -> str:
         pytest.param(KINDS[0], ("spec",), "spec.retries", id="Dataset"),
         pytest.param(KINDS[0], ("spec", "schema", "columns", 0), "spec.schema.columns[0].retries", id="a column"),
         pytest.param(KINDS[1], ("spec", "trainer"), "spec.trainer.retries", id="a trainer"),
-        pytest.param(KINDS[2], ("spec", "slos", 0, "errorRate"), "spec.slos[0].errorRate.retries", id="an SLO"),
+        pytest.param(KINDS[2], ("spec", "slos", 0, "requests"), "spec.slos[0].requests.retries", id="an SLO"),
         pytest.param(KINDS[2], ("spec", "model"), "spec.model.retries", id="a model"),
     ],
 )

@@ -180,7 +180,7 @@ def test_a_gitops_tool_that_applies_all_the_time_changes_nothing(
 def test_decay_is_seen_on_matured_cohorts_and_cured_by_itself(
     kube: Kube, system: Kube, images: dict[str, str], trained: str, traffic: Traffic
 ) -> None:
-    errors = {"name": "errors", "errorRate": {"max": "0.02", "maxRatio": "1.5"}}
+    errors = {"name": "errors", "requests": {"max": "0.02", "maxRatio": "1.5"}}
     missed = {"name": "missed", "outcome": {"metric": "falseNegativeRate", "max": "0.4", "minSamples": 50}}
     template = parcels.training_spec(
         images["flights"], gate={"metrics": [{"name": "errorRate", "maxRegression": "0.02"}]}, seed=1
@@ -193,7 +193,7 @@ def test_decay_is_seen_on_matured_cohorts_and_cured_by_itself(
             monitoring={"cohortSeconds": 5, "maturity": {"maxLabelDelaySeconds": 5, "minCoverage": "0.9"}},
             retraining={
                 "template": template,
-                "triggers": [{"slo": "missed"}],
+                "triggers": [{"name": "wrong", "slo": "missed"}],
                 "guardrails": {"cooldownSeconds": 3600, "maxPerDay": 2},
             },
         )

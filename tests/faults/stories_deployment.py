@@ -20,7 +20,7 @@ def deployment(run: Run, **more: Any) -> dict[str, Any]:
     spec = {
         "model": {"name": model_of(run), "fromRetraining": {}},
         # About 23 requests without a failure show a rate below 0.2, about 6 failures one above.
-        "slos": [{"name": "errors", "errorRate": {"max": "0.2"}}],
+        "slos": [{"name": "errors", "requests": {"max": "0.2"}}],
         "canary": {"steps": [{"weight": weight} for weight in STEPS], "scaleDownDelaySeconds": 0},
     }
     return {
@@ -119,9 +119,9 @@ class DeploymentStory:
         missed = {"metric": "falseNegativeRate", "max": "0.3", "minSamples": 50}
         await self._serving(
             run,
-            slos=[{"name": "errors", "errorRate": {"max": "0.2"}}, {"name": "missed", "outcome": missed}],
+            slos=[{"name": "errors", "requests": {"max": "0.2"}}, {"name": "missed", "outcome": missed}],
             monitoring={"cohortSeconds": COHORT_SECONDS, "maturity": {"maxLabelDelaySeconds": 0}},
-            retraining={"template": template, "triggers": [{"slo": "missed"}]},
+            retraining={"template": template, "triggers": [{"name": "wrong", "slo": "missed"}]},
         )
         stable = (await run.api.get(path(run)))["status"]["stable"]
         await run.world.data.break_promise(stable["version"], stable["modelVersion"])

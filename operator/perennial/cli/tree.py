@@ -155,7 +155,7 @@ def _regression(result: Mapping[str, Any]) -> str:
 def _deployment(snapshot: Snapshot, deployment: Object) -> Node:
     told = status(deployment)
     children = [*_slots(snapshot, deployment)]
-    children += [_monitored(slo) for slo in told.get("slos") or ()]
+    children += [_finding(slo) for slo in told.get("slos") or ()]
     retraining = _retraining(told.get("retraining") or {})
     if retraining is not None:
         children.append(retraining)
@@ -201,30 +201,26 @@ def _canary(snapshot: Snapshot, deployment: Object, canary: Mapping[str, Any]) -
         live = weight.get("verified")
         share = f"step {canary['step']}{f' of {len(steps)}' if steps else ''} · {weight.get('desired', 0)} %"
         share += "" if live == weight.get("desired") else f" ({'not confirmed' if live is None else f'{live} % live'})"
-    evidence = tuple(_evidence(slo) for slo in canary.get("slos") or ())
+    evidence = tuple(_finding(slo) for slo in canary.get("slos") or ())
     verdicts = {child.state for child in evidence}
     state_ = State.BAD if State.BAD in verdicts else State.WAITING
     text = f"{_version(snapshot, deployment, canary)} · {share}"
     return Node(kind="Slot", name=canary["slot"], state=state_, reason="canary", text=text, children=evidence)
 
 
-def _evidence(slo: Mapping[str, Any]) -> Node:
-    text = f"{slo.get('bad', 0):,} bad of {slo.get('requests', 0):,}"
-    if slo.get("needed") is not None:
-        text += f" · about {slo['needed']:,} more requests"
-        text += f", {_span(slo['etaSeconds'])}" if slo.get("etaSeconds") is not None else ""
-    elif slo.get("message"):
-        text += f" · {slo['message']}"
-    return Node(kind="SLO", name=slo["name"], state=_judged(slo), reason=slo["verdict"], text=text)
-
-
-def _monitored(slo: Mapping[str, Any]) -> Node:
-    text = slo.get("message", "")
-    if slo.get("value") is not None:
-        text = slo["value"] + (f" [{slo['low']}, {slo['high']}]" if slo.get("low") and slo.get("high") else "")
-        text += f" · model version {slo['modelVersion']}" if slo.get("modelVersion") else ""
-        text += f" · cohort of {_minute(slo['cohort'])}" if slo.get("cohort") else ""
-    return Node(kind="SLO", name=slo["name"], state=_judged(slo), reason=slo["verdict"], text=text)
+def _finding(found: Mapping[str, Any]) -> Node:
+    """Say what was found of a promise: the rate, its interval, on how much, and what more decides, or why."""
+    parts = []
+    if found.get("value") is not None:
+        interval = f" [{found['low']}, {found['high']}]" if found.get("low") and found.get("high") else ""
+        parts.append(f"{found['value']}{interval}" + (f" of {found['samples']:,}" if found.get("samples") else ""))
+    if found.get("needed") is not None:
+        eta = f", {_span(found['etaSeconds'])}" if found.get("etaSeconds") is not None else ""
+        parts.append(f"about {found['needed']:,} more{eta}")
+    elif found.get("message"):
+        parts.append(found["message"])
+    text = " · ".join(parts)
+    return Node(kind="SLO", name=found["name"], state=_judged(found), reason=found["verdict"], text=text)
 
 
 def _retraining(told: Mapping[str, Any]) -> Node | None:

@@ -4,4 +4,74 @@ from collections.abc import Mapping
 
 from perennial.schema.compatibility import Break
 
-ARGUED: Mapping[Break, str] = {}
+Argued = Mapping[str, tuple[tuple[str, str], ...]]
+"""Why, and what breaks for that: where, and what."""
+
+_MODEL_DEPLOYMENT: Argued = {
+    "an SLO says what it is about by a field, so that another kind is another field": (
+        ("ModelDeployment spec.slos[].errorRate", "is gone"),
+        ("ModelDeployment spec.slos[]", "must hold, and need not: exactly one of outcome, requests must be set"),
+        (
+            "ModelDeployment spec",
+            (
+                "must hold, and need not: slos needs a Critical SLO that judges canaries (requests): nothing is promoted "
+                "on no measurement"
+            ),
+        ),
+    ),
+    "a trigger has a name, and says what it is about by a field, so that others can stand beside SLOs": (
+        ("ModelDeployment spec.retraining.triggers", "list-map-keys was ['slo'], is ['name']"),
+        ("ModelDeployment spec.retraining.triggers[].name", "is required, and was not"),
+        ("ModelDeployment spec.retraining.triggers[]", "must hold, and need not: exactly one of slo must be set"),
+        (
+            "ModelDeployment spec",
+            (
+                "must hold, and need not: retraining.triggers[].slo must name one of slos that is judged by cohorts: "
+                "outcome"
+            ),
+        ),
+    ),
+    "two more fields have defaults; those that were there are what they were": (
+        (
+            "ModelDeployment spec.canary",
+            (
+                "default was {'maxSeconds': 86400, 'onUndecided': 'Hold', 'progressDeadlineSeconds': 600, 'risk': "
+                "{'falsePromotion': '0.05', 'falseRollback': '0.05'}, 'scaleDownDelaySeconds': 300, 'steps': "
+                "[{'minSeconds': 0, 'weight': 10}, {'minSeconds': 0, 'weight': 50}]}, is {'steps': [{'minSeconds': 0, "
+                "'weight': 10}, {'minSeconds': 0, 'weight': 50}], 'onUndecided': 'Hold', 'maxSeconds': 86400, "
+                "'progressDeadlineSeconds': 600, 'scaleDownDelaySeconds': 300, 'risk': {'falsePromotion': '0.05', "
+                "'falseRollback': '0.05'}, 'warmupSeconds': 0, 'rollbackWindowSeconds': 86400}"
+            ),
+        ),
+    ),
+    "a verdict is shown as a finding, everywhere alike": tuple(
+        (f"ModelDeployment status.{field}", "is gone")
+        for field in (
+            *("canary.slos[].bad", "canary.slos[].eHarm", "canary.slos[].eSafe", "canary.slos[].requests"),
+            *("slos[].cohort", "slos[].modelVersion"),
+        )
+    ),
+    "what a version was made from is recorded field by field; what earlier releases recorded has the same names": tuple(
+        (f"ModelDeployment status.{role}.server{field}", what)
+        for role in ("stable", "canary", "previous")
+        for field, what in (
+            ("", "unknown fields are no longer kept"),
+            (".image", "is required, and was not"),
+            (".fetchImage", "is required, and was not"),
+        )
+    ),
+    "what was made of a trigger is one of four words, as it always was": (
+        (
+            "ModelDeployment status.retraining.decisions[].decision",
+            "takes only Started, Refused, Passed, Rejected, and took anything",
+        ),
+    ),
+}
+"""What is written otherwise in a ModelDeployment now: why, and where."""
+
+ARGUED: Mapping[Break, str] = {
+    Break(where, what): why
+    for argued in (_MODEL_DEPLOYMENT,)
+    for why, broken in argued.items()
+    for where, what in broken
+}

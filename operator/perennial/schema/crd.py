@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from perennial.api.dataset import DatasetSpec, DatasetStatus
 from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
 from perennial.api.training_run import TrainingRunSpec, TrainingRunStatus
-from perennial.schema.structural import structural, without_listed_defaults
+from perennial.schema.structural import structural, without_listed_defaults, without_rules
 from perennial.terms.names import GROUP, VERSION
 
 
@@ -149,7 +149,7 @@ def definition(kind: Kind) -> dict[str, Any]:
             "metadata": {"type": "object"},
             "spec": spec,
             # What kstatus takes for done has been looked at: without this, an object would be as soon as it is created.
-            "status": {**structural(kind.status), "default": {"observedGeneration": -1}},
+            "status": {**without_rules(structural(kind.status)), "default": {"observedGeneration": -1}},
         },
         "x-kubernetes-validations": _name_rules(kind),
     }

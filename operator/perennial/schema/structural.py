@@ -46,6 +46,20 @@ def without_listed_defaults(schema: Mapping[str, Any], *, listed: bool = False) 
     return out
 
 
+def without_rules(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a structural schema without rules in CEL, for what the operator records.
+
+    Rules are for what users write; a version that was made before one of them must still be recorded.
+    """
+    out = {key: value for key, value in schema.items() if key != "x-kubernetes-validations"}
+    if "properties" in out:
+        out["properties"] = {name: without_rules(value) for name, value in out["properties"].items()}
+    for key in ("items", "additionalProperties"):
+        if isinstance(out.get(key), Mapping):
+            out[key] = without_rules(out[key])
+    return out
+
+
 def _inline(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
     merged = _without_null(_resolve(node, definitions), definitions)
     out: dict[str, Any] = {key: value for key, value in merged.items() if key not in DROPPED}

@@ -18,3 +18,19 @@ class Reason(str):  # noqa: SLOT000 - few, and they have attributes
         self = super().__new__(cls, name)
         self.meaning, self.remedy = meaning, remedy
         return self
+
+
+# Why a retraining was started, or not.
+SLO_BROKEN = Reason(
+    "SLOBroken",
+    "matured cohorts break a promise",
+    "Add spec.retraining, or deploy a better version.",
+)
+COOLDOWN = Reason("Cooldown", "a retraining is asked for sooner than guardrails.cooldownSeconds after the last one")
+DAILY_LIMIT = Reason("DailyLimit", "a retraining is asked for, but guardrails.maxPerDay were started within 24 hours")
+NOTHING_NEW = Reason(
+    "NothingNew",
+    "a retraining is asked for on cohorts or data that the last one was started on already",
+    "Wait for new data and later cohorts; or create a TrainingRun by hand with other parameters.",
+)
+GATE_PASSED = Reason("GatePassed", "a retraining passed its gate; its model version is put on trial")

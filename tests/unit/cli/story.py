@@ -64,7 +64,7 @@ def passed_run(name: str = "january", version: str = "1", *, created: str = TIME
 def deployment(*conditions: Object, name: str = "flight-delay", **status: Any) -> Object:
     spec = {
         "model": {"name": "flight-delay", "fromRetraining": {}},
-        "slos": [{"name": "errors", "errorRate": {"max": "0.01"}}],
+        "slos": [{"name": "errors", "requests": {"max": "0.01"}}],
         "canary": {"steps": [{"weight": 10}, {"weight": 50}]},
     }
     return made("ModelDeployment", name, spec, {"conditions": list(conditions), **status})
@@ -82,18 +82,23 @@ CANARY = {
     "startedTime": TIME,
     "stepStartedTime": TIME,
     "slos": [
-        {"name": "errors", "verdict": "Undecided", "requests": 4000, "bad": 12, "needed": 1900, "etaSeconds": 720}
+        {
+            "name": "errors",
+            "verdict": "Undecided",
+            "value": "0.003",
+            "samples": 4000,
+            "needed": 1900,
+            "etaSeconds": 720,
+        }
     ],
 }
 SLO = {
     "name": "missed-late",
     "verdict": "Pass",
-    "message": "kept",
-    "modelVersion": "1",
+    "message": "kept (model version 1, cohort of 2026-11-23 12:00 UTC)",
     "value": "0.61",
     "low": "0.58",
     "high": "0.64",
-    "cohort": TIME,
 }
 
 

@@ -28,10 +28,10 @@ def test_a_team_with_a_canary() -> None:
         "│  └─ ✔ ModelDeployment flight-delay  Serving      model flight-delay · promises kept",
         "│     ├─ ✔ Slot a                     stable       model version 1 from january · 90 % · 1/1 ready",
         "│     ├─ ◐ Slot b                     canary       model version 2 from june · step 1 of 2 · 10 %",
-        "│     │  └─ ◐ SLO errors              Undecided    12 bad of 4,000 · about 1,900 more requests, ≈ 12 min",
+        "│     │  └─ ◐ SLO errors              Undecided    0.003 of 4,000 · about 1,900 more, ≈ 12 min",
         (
             "│     └─ ✔ SLO missed-late            Pass         "
-            "0.61 [0.58, 0.64] · model version 1 · cohort of 2026-11-23 12:00"
+            "0.61 [0.58, 0.64] · kept (model version 1, cohort of 2026-11-23 12:00 UTC)"
         ),
         (
             "└─ ✔ TrainingRun june                 Succeeded    "

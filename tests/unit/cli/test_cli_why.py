@@ -134,7 +134,7 @@ def test_a_source_that_cannot_be_read_is_told_by_fetched() -> None:
 
 
 def test_a_broken_promise_leads_to_the_retraining() -> None:
-    decision = {"time": "t", "trigger": "slo/missed-late", "decision": "Refused", "reason": "Cooldown", "message": "m"}
+    decision = {"time": "t", "trigger": "too-many-missed", "decision": "Refused", "reason": "Cooldown", "message": "m"}
     broken = deployment(
         SERVING, condition("SLOsMet", "False", "SLOBroken"), retraining={"decisions": [decision], "started": 1}
     )

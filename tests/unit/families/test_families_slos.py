@@ -26,7 +26,7 @@ def test_every_kind_is_described_and_judged_somewhere_and_its_example_is_read_as
     assert description.endswith(".")
     made = objective(kind)
     assert made.judges
-    assert made.judges <= {"trial", "stable"}
+    assert made.judges <= {"trial", "stable", "cohorts"}
     slo = SLO.model_validate({"name": "x", kind: made.example})
     assert (slo.chosen(), slo.objective()) == (kind, made)
     assert SLO.model_validate_json(slo.model_dump_json()) == slo
@@ -50,19 +50,20 @@ def test_an_slo_of_no_known_kind_or_of_two_is_refused(wrong: dict[str, Any], say
 
 
 @pytest.mark.parametrize(
-    ("role", "kind", "whom", "decides"),
+    ("role", "kind", "where", "decides"),
     [
         (Role.CRITICAL, "requests", "trial", True),
         (Role.CRITICAL, "requests", "stable", True),
         (Role.ADVISORY, "requests", "trial", False),
         (Role.DRY_RUN, "requests", "trial", False),
         (Role.CRITICAL, "outcome", "trial", False),
-        (Role.CRITICAL, "outcome", "stable", True),
+        (Role.CRITICAL, "outcome", "stable", False),
+        (Role.CRITICAL, "outcome", "cohorts", True),
     ],
 )
-def test_whether_an_slo_decides(role: Role, kind: str, whom: Any, decides: bool) -> None:
+def test_whether_an_slo_decides(role: Role, kind: str, where: Any, decides: bool) -> None:
     slo = SLO.model_validate({"name": "x", "role": role, kind: objective(kind).example})
-    assert slo.decides(whom) is decides
+    assert slo.decides(where) is decides
 
 
 def test_the_rule_that_something_judges_canaries_names_every_kind_that_does() -> None:

@@ -23,9 +23,7 @@ from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentS
 from perennial.manifests.build import hashed
 from perennial.manifests.manifest import Manifest
 from perennial.plan.actions import Plan
-from perennial.plan.model_deployment.observe import REGISTERED
 from perennial.plan.model_deployment.policy import policy
-from perennial.plan.model_deployment.trust import PROVEN
 from perennial.plan.observed import Fact
 from perennial.terms.words import Role, Slot, Verdict
 
@@ -41,8 +39,8 @@ SPEC: Mapping[str, Any] = {
     "server": {"replicas": 2},
     "canary": {"steps": [{"weight": 10}, {"weight": 50, "minSeconds": 300}], "maxSeconds": 3600},
     "slos": [
-        {"name": "errors", "errorRate": {"max": "0.01", "maxRatio": "1.25"}},
-        {"name": "flaky", "errorRate": {"max": "0.001"}, "role": "Advisory"},
+        {"name": "errors", "requests": {"max": "0.01", "maxRatio": "1.25"}},
+        {"name": "flaky", "requests": {"max": "0.001"}, "role": "Advisory"},
         {"name": "missed", "outcome": {"metric": "falseNegativeRate", "max": "0.7"}},
     ],
 }
@@ -50,7 +48,7 @@ RETRAINING: Mapping[str, Any] = {
     "model": {"name": "flight-delay", "fromRetraining": {}},
     "retraining": {
         "template": TEMPLATE,
-        "triggers": [{"slo": "missed"}],
+        "triggers": [{"name": "wrong", "slo": "missed"}],
         "guardrails": {"cooldownSeconds": 3600, "maxPerDay": 2},
     },
 }
@@ -72,8 +70,8 @@ def deployed(model_version: str, slot: Slot, *, since: float | None = 86400) -> 
             **SERVER,
             "image": SETTINGS.server_image,
             "fetchImage": SETTINGS.server_image,
-            PROVEN: True,
-            REGISTERED: "ml.flight-delay",
+            "collectorToken": True,
+            "registeredModel": "ml.flight-delay",
         },
     }
     return made if since is None else {**made, "since": rfc3339(NOW - timedelta(seconds=since))}

@@ -5,7 +5,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from given import NOW, World, applied, effects, planned, rfc3339, training_run
+from given import (
+    DIGEST,
+    NOW,
+    OTHER_DIGEST,
+    READY_STATUS,
+    VERSION,
+    World,
+    applied,
+    dataset,
+    effects,
+    planned,
+    rfc3339,
+    training_run,
+)
 from given_deployment import (
     NAME,
     ON_TRIAL,
@@ -60,7 +73,7 @@ def decision(plan: Plan) -> str:
 
 WHY = {
     "time": ago(60),
-    "trigger": "slo/missed",
+    "trigger": "wrong",
     "decision": "Started",
     "reason": "SLOBroken",
     "message": "",
@@ -68,6 +81,10 @@ WHY = {
 }
 UNDER_WAY = known(currentRun=RUN, decisions=[WHY], startedTimes=[ago(60)], nextEligibleTime=ago(-3540))
 COOLING = known(nextEligibleTime=ago(-100), lastStartedTime=ago(3500), startedTimes=[ago(3500)])
+COHORT = rfc3339(NOW - timedelta(days=2))
+"""The cohort that BROKEN speaks of."""
+EARLIER = rfc3339(NOW - timedelta(days=3))
+STALE = known(startedTimes=[ago(80000)], lastStartedTime=ago(80000), lastCohort=COHORT)
 REFUSED = {**WHY, "decision": "Refused", "reason": "Cooldown"}
 FAILURE = {"class": "Gate", "message": "falseNegativeRate 0.700 is above 0.5."}
 
@@ -142,6 +159,38 @@ FAILURE = {"class": "Gate", "message": "falseNegativeRate 0.700 is above 0.5."}
             "Started SLOBroken, one runs",
             ["RetrainingStarted"],
             id="the older of two is 24 hours ago",
+        ),
+        # the same again
+        pytest.param(
+            world(STALE, BROKEN), "Refused NothingNew, none runs", ["RetrainingRefused"], id="no later cohort"
+        ),
+        pytest.param(
+            world(
+                known(startedTimes=[ago(80000)], lastCohort=EARLIER, lastDataset=DIGEST), BROKEN, dataset(READY_STATUS)
+            ),
+            "Refused NothingNew, none runs",
+            ["RetrainingRefused"],
+            id="a later cohort, but the same data",
+        ),
+        pytest.param(
+            world(
+                known(startedTimes=[ago(80000)], lastCohort=COHORT, lastDataset=OTHER_DIGEST),
+                BROKEN,
+                dataset(READY_STATUS),
+            ),
+            "Refused NothingNew, none runs",
+            ["RetrainingRefused"],
+            id="new data, but no later cohort",
+        ),
+        pytest.param(
+            world(
+                known(startedTimes=[ago(80000)], lastCohort=EARLIER, lastDataset=OTHER_DIGEST),
+                BROKEN,
+                dataset(READY_STATUS),
+            ),
+            "Started SLOBroken, one runs",
+            ["RetrainingStarted"],
+            id="a later cohort and new data",
         ),
         # one at a time
         pytest.param(
@@ -260,23 +309,22 @@ def test_the_name_fits_a_long_owner() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "seconds"),
+    ("status", "monitoring", "seconds"),
     [
-        pytest.param(STABLE, None, id="nothing was started"),
-        pytest.param(COOLING, 100, id="until the cooldown is over"),
+        pytest.param(COOLING, [], None, id="nobody asks"),
+        pytest.param(COOLING, BROKEN, 100, id="until the cooldown is over"),
+        pytest.param(known(startedTimes=[ago(86000), ago(3600)]), BROKEN, 400, id="until the day's limit is over"),
         pytest.param(
-            known(nextEligibleTime=ago(10), startedTimes=[ago(86000), ago(3600)]),
-            400,
-            id="until the day's limit is over",
+            known(startedTimes=[ago(86000), ago(3550)]), BROKEN, 50, id="until the first that refuses does not"
         ),
-        pytest.param(
-            known(nextEligibleTime=ago(-50), startedTimes=[ago(86000), ago(3550)]), 50, id="until the first of both"
-        ),
-        pytest.param(known(nextEligibleTime=ago(10), startedTimes=[ago(3600)]), None, id="none holds"),
+        pytest.param(STALE, BROKEN, None, id="time alone brings nothing new"),
+        pytest.param(known(startedTimes=[ago(3600)]), BROKEN, None, id="none holds"),
     ],
 )
-def test_when_it_is_looked_at_again(status: Mapping[str, Any], seconds: float | None) -> None:
-    assert plan_of(world(status, [])).requeue_after == seconds
+def test_when_it_is_looked_at_again(
+    status: Mapping[str, Any], monitoring: list[MonitorVerdict], seconds: float | None
+) -> None:
+    assert plan_of(world(status, monitoring)).requeue_after == seconds
 
 
 @pytest.mark.parametrize(
@@ -310,3 +358,37 @@ def test_no_retraining_without_a_template() -> None:
     seen = running(STABLE, wants="3", monitoring=BROKEN)
     assert [line for line in effects(plan_of(seen)) if "TrainingRun" in line] == []
     assert told(plan_of(seen)) == []
+
+
+def test_an_alarm_that_does_not_change_asks_once_however_often_the_gate_refuses() -> None:
+    """Ten days of looks, with new data each day: on one alarm there is one run to learn from it."""
+    status: Mapping[str, Any] = STABLE
+    runs: dict[str, Any] = {}
+    for hours in range(0, 240, 3):
+        at = NOW + timedelta(hours=hours)
+        newest = dataset({**READY_STATUS, "version": {**VERSION, "digest": f"sha256:{hours // 24:064d}"}})
+        plan = planned(world(status, BROKEN, newest, *runs.values()), "ModelDeployment", NAME, at)
+        assert plan.status is not None
+        status = plan.status
+        for name in applied(plan, "TrainingRun"):
+            runs[name] = training_run({"terminalState": "Failed", "failure": FAILURE}, name=name)
+    assert len(runs) == 1
+    outcomes = [(item["decision"], item["reason"]) for item in status["retraining"]["decisions"]]
+    assert outcomes == [("Refused", "NothingNew"), ("Rejected", "GateFailure"), ("Started", "SLOBroken")]
+
+
+def test_an_alarm_that_goes_on_asks_again_when_cohorts_and_data_are_new() -> None:
+    """A cohort and a version of the data a day: one run a day, as the guardrails let."""
+    status: Mapping[str, Any] = STABLE
+    runs: dict[str, Any] = {}
+    for hours in range(0, 240, 3):
+        at = NOW + timedelta(hours=hours)
+        day = hours // 24
+        newest = dataset({**READY_STATUS, "version": {**VERSION, "digest": f"sha256:{day:064d}"}})
+        alarm = [monitored("3").model_copy(update={"cohort": NOW + timedelta(days=day - 2)})]
+        plan = planned(world(status, alarm, newest, *runs.values()), "ModelDeployment", NAME, at)
+        assert plan.status is not None
+        status = plan.status
+        for name in applied(plan, "TrainingRun"):
+            runs[name] = training_run({"terminalState": "Failed", "failure": FAILURE}, name=name)
+    assert len(runs) == 10

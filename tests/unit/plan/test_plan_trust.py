@@ -9,13 +9,15 @@ from given_deployment import NAME, ON_TRIAL, STABLE, deployed, running
 
 from perennial.api.messages.trust import Trust
 from perennial.plan.actions import Plan, SetAlias
-from perennial.plan.model_deployment.observe import REGISTERED
-from perennial.plan.model_deployment.trust import PROVEN, TOKEN_FILE, TOKEN_MOUNT
+from perennial.plan.model_deployment.trust import TOKEN_FILE, TOKEN_MOUNT
 from perennial.plan.observed import Fact
 
 AUDIENCE = "perennial.dev/ml/delay"
 OLD = {
-    "stable": {**deployed("3", "a"), "server": {k: v for k, v in deployed("3", "a")["server"].items() if k != PROVEN}}
+    "stable": {
+        **deployed("3", "a"),
+        "server": {k: v for k, v in deployed("3", "a")["server"].items() if k != "collectorToken"},
+    }
 }
 
 
@@ -82,7 +84,7 @@ def test_pods_of_an_earlier_release_are_not_restarted_and_may_go_on_reporting() 
 
 
 def test_a_version_of_an_earlier_release_is_fetched_and_called_champion_as_it_was_registered() -> None:
-    server = {key: value for key, value in OLD["stable"]["server"].items() if key != REGISTERED}
+    server = {key: value for key, value in OLD["stable"]["server"].items() if key != "registeredModel"}
     plan = plan_of(running({"stable": {**OLD["stable"], "server": server}, "champion": "2"}, wants="3"))
     (fetch,) = applied(plan, "Deployment")[f"{NAME}-a"]["spec"]["template"]["spec"]["initContainers"]
     assert fetch["args"][:2] == ["--model", "flight-delay"]

@@ -6,7 +6,12 @@ from given import World
 from given_deployment import NAME
 
 from perennial.api.messages.state import State
-from perennial.api.model_deployment import Canary, ModelDeploymentSpec, ModelDeploymentStatus, OnUndecided
+from perennial.api.model_deployment import (
+    CanaryOnUndecided,
+    Candidate,
+    ModelDeploymentSpec,
+    ModelDeploymentStatus,
+)
 from perennial.plan.actions import Plan
 from perennial.plan.model_deployment.policy import policy
 from perennial.terms.words import Role, Verdict
@@ -32,17 +37,17 @@ def heard(world: World) -> State | None:
 
 def proven(spec: ModelDeploymentSpec, state: State | None) -> bool:
     """Return whether every critical SLO passes and nothing says otherwise of it."""
-    critical = {slo.name for slo in spec.slos if slo.role is Role.CRITICAL and slo.error_rate is not None}
+    critical = {slo.name for slo in spec.slos if slo.decides("trial")}
     found = [item for item in state.verdicts if item.slo in critical] if state else []
     return {item.slo for item in found} == critical and {item.verdict for item in found} == {Verdict.PASS}
 
 
-def in_force(trial: Canary, state: State | None) -> bool:
+def in_force(trial: Candidate, state: State | None) -> bool:
     weights = state.weights.verified if state else None
     return weights is not None and weights.get(trial.slot) == trial.weight.desired * 10
 
 
-def harmed(trial: Canary, world: World) -> bool:
+def harmed(trial: Candidate, world: World) -> bool:
     said, state = world.state.value, heard(world)
     braked = said is not None and said.brake is not None and said.brake.canary_id == trial.id
     return braked or any(
@@ -69,7 +74,7 @@ def grows_by_proof(world: World, plan: Plan, at: datetime) -> str:
     late = (at - trial.started_time).total_seconds() >= spec.canary.max_seconds
     assert (held and proven(spec, state)) or not grown
     assert (
-        held and (proven(spec, state) or (late and spec.canary.on_undecided is OnUndecided.PROMOTE))
+        held and (proven(spec, state) or (late and spec.canary.on_undecided is CanaryOnUndecided.PROMOTE))
     ) or not promoted
     return "promoted" if promoted else "grown" if grown else "held"
 

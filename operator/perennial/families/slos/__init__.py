@@ -32,19 +32,19 @@ class SLO(OneOf):
         assert isinstance(found, Objective)
         return found
 
-    def judges(self, whom: Judged) -> bool:
-        """Return whether the promise is judged on a candidate (`trial`) or on the version that answers (`stable`)."""
-        return whom in self.objective().judges
+    def judges(self, where: Judged) -> bool:
+        """Return whether the promise is judged there."""
+        return where in self.objective().judges
 
-    def decides(self, whom: Judged) -> bool:
+    def decides(self, where: Judged) -> bool:
         """Return whether the promise is judged there, and counts."""
-        return self.role is Role.CRITICAL and self.judges(whom)
+        return self.role is Role.CRITICAL and self.judges(where)
 
 
-def judging(whom: Judged) -> tuple[str, ...]:
+def judging(where: Judged) -> tuple[str, ...]:
     """Return the kinds of SLO, as users write them, that are judged there."""
     kinds = {camel(name): field for name, field in SLO.model_fields.items() if name in SLO.members}
-    return tuple(name for name, field in kinds.items() if whom in _objective_of(field.annotation).judges)
+    return tuple(name for name, field in kinds.items() if where in _objective_of(field.annotation).judges)
 
 
 def critical_on_trial(slos: str) -> tuple[str, str]:

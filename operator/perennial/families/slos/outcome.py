@@ -21,7 +21,7 @@ class OutcomeMetric(StrEnum):
 class Outcome(Objective):
     """A rate of wrong predictions, once the labels are in; judged on matured cohorts of the stable version."""
 
-    judges: ClassVar[frozenset[Judged]] = frozenset({"stable"})
+    judges: ClassVar[frozenset[Judged]] = frozenset({"cohorts"})
     example: ClassVar[Mapping[str, Any]] = {"metric": "falseNegativeRate", "max": "0.3"}
 
     metric: Annotated[OutcomeMetric, Field(description="The rate.")]

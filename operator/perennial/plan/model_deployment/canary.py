@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import exp
 
-from perennial.api.messages.state import Brake, SloVerdict, State
+from perennial.api.messages.state import Brake, State
 from perennial.api.model_deployment import (
-    Canary,
-    CanarySLO,
+    CanaryOnUndecided,
+    Candidate,
     Decision,
     Deployed,
     HistoryEntry,
     ModelDeploymentStatus,
-    OnUndecided,
     Previous,
     Stable,
     Step,
@@ -26,6 +25,7 @@ from perennial.manifests.build import hashed
 from perennial.manifests.deployments import ready_addresses, rollout
 from perennial.manifests.jobs import sentence
 from perennial.plan.actions import Emit
+from perennial.plan.model_deployment.findings import on_trial
 from perennial.plan.model_deployment.observe import ModelDeploymentSeen
 from perennial.plan.model_deployment.policy import policy
 from perennial.plan.model_deployment.wanted import Wanted
@@ -89,7 +89,7 @@ def begin(seen: ModelDeploymentSeen, want: Wanted, now: datetime) -> Turn | None
     ):
         return None
     count = seen.status.canaries + 1
-    canary = Canary(
+    canary = Candidate(
         id=f"{count}-{hashed(seen.owner.uid, count, want.version)}",
         version=want.version,
         model_version=want.model_version,
@@ -194,7 +194,7 @@ def watch(seen: ModelDeploymentSeen) -> ModelDeploymentStatus:
             "weight": canary.weight.model_copy(
                 update={"verified": verified.get(canary.slot, 0) // 10 if verified is not None else None}
             ),
-            "slos": tuple(_shown(item) for item in state.verdicts)[:16],
+            "slos": tuple(on_trial(item) for item in state.verdicts)[:16],
         }
     )
     return seen.status.model_copy(update={"canary": shown})
@@ -221,25 +221,25 @@ def _other(slot: Slot) -> Slot:
     return "b" if slot == "a" else "a"
 
 
-def _passes(seen: ModelDeploymentSeen, canary: Canary, state: State, now: datetime) -> bool:
-    promised = {slo.name for slo in seen.spec.slos if slo.role is Role.CRITICAL and slo.error_rate is not None}
+def _passes(seen: ModelDeploymentSeen, canary: Candidate, state: State, now: datetime) -> bool:
+    promised = {slo.name for slo in seen.spec.slos if slo.role is Role.CRITICAL and slo.judges("trial")}
     passed = {item.slo for item in state.verdicts if item.verdict is Verdict.PASS}
     unsure = {item.slo for item in state.verdicts if item.verdict is not Verdict.PASS}
     lasted = canary.step_started_time + timedelta(seconds=_current(seen, canary).min_seconds)
     return bool(promised) and promised <= passed - unsure and _in_force(canary, state) and now >= lasted
 
 
-def _in_force(canary: Canary, state: State) -> bool:
+def _in_force(canary: Candidate, state: State) -> bool:
     """Whether every router has confirmed the candidate's weight."""
     verified = state.weights.verified
     return verified is not None and verified.get(canary.slot) == canary.weight.desired * 10
 
 
-def _current(seen: ModelDeploymentSeen, canary: Canary) -> Step:
+def _current(seen: ModelDeploymentSeen, canary: Candidate) -> Step:
     return seen.spec.canary.steps[min(canary.step, len(seen.spec.canary.steps)) - 1]
 
 
-def _step(seen: ModelDeploymentSeen, canary: Canary, number: int, now: datetime) -> Turn:
+def _step(seen: ModelDeploymentSeen, canary: Candidate, number: int, now: datetime) -> Turn:
     weight = seen.spec.canary.steps[number - 1].weight
     stepped = canary.model_copy(
         update={"step": number, "step_started_time": now, "weight": WeightStatus(desired=weight), "slos": ()}
@@ -253,7 +253,7 @@ def _step(seen: ModelDeploymentSeen, canary: Canary, number: int, now: datetime)
 
 
 def _promote(
-    seen: ModelDeploymentSeen, canary: Canary, state: State | None, now: datetime, *, why: str = "Safe"
+    seen: ModelDeploymentSeen, canary: Candidate, state: State | None, now: datetime, *, why: str = "Safe"
 ) -> Turn:
     old = seen.status.stable
     shared = {"version", "model_version", "slot", "digest", "server"}
@@ -275,7 +275,7 @@ def _promote(
 
 
 def _end(
-    seen: ModelDeploymentSeen, canary: Canary, now: datetime, *, decision: Decision, reason: str, why: str
+    seen: ModelDeploymentSeen, canary: Candidate, now: datetime, *, decision: Decision, reason: str, why: str
 ) -> Turn:
     """The candidate loses: route first (the next policy has no canary), then scale."""
     leave = now + timedelta(seconds=seen.spec.canary.scale_down_delay_seconds)
@@ -302,7 +302,7 @@ def _end(
 
 
 def _history(
-    seen: ModelDeploymentSeen, canary: Canary, now: datetime, *, decision: Decision, reason: str, message: str
+    seen: ModelDeploymentSeen, canary: Candidate, now: datetime, *, decision: Decision, reason: str, message: str
 ) -> tuple[HistoryEntry, ...]:
     entry = HistoryEntry(
         id=canary.id,
@@ -316,22 +316,22 @@ def _history(
     return (entry, *seen.status.history)[:KEPT]
 
 
-def _give_up(seen: ModelDeploymentSeen, canary: Canary, state: State | None, now: datetime) -> Turn | None:
+def _give_up(seen: ModelDeploymentSeen, canary: Candidate, state: State | None, now: datetime) -> Turn | None:
     """At the deadline, `onUndecided` decides. A promotion still needs measurements, at weights that are in force."""
     if seen.spec.suspend or now < canary.started_time + timedelta(seconds=seen.spec.canary.max_seconds):
         return None
     why = f"Undecided after {seen.spec.canary.max_seconds} s."
     match seen.spec.canary.on_undecided:
-        case OnUndecided.ROLLBACK:
+        case CanaryOnUndecided.ROLLBACK:
             return _end(seen, canary, now, decision=Decision.ROLLED_BACK, reason="Undecided", why=why)
-        case OnUndecided.PROMOTE if state is not None and _measured(seen, state) and _in_force(canary, state):
+        case CanaryOnUndecided.PROMOTE if state is not None and _measured(seen, state) and _in_force(canary, state):
             return _promote(seen, canary, state, now, why="Undecided")
         case _:
             return None
 
 
 def _measured(seen: ModelDeploymentSeen, state: State) -> bool:
-    promised = {slo.name for slo in seen.spec.slos if slo.role is Role.CRITICAL and slo.error_rate is not None}
+    promised = {slo.name for slo in seen.spec.slos if slo.role is Role.CRITICAL and slo.judges("trial")}
     measured = {
         item.slo
         for item in state.verdicts
@@ -355,25 +355,3 @@ def e_value_text(log_e: float | None) -> str:
     if log_e is None:
         return "unknown"
     return f"{exp(log_e):.3g}" if log_e < PRINTABLE_LOG else f"10^{log_e / 2.302585:.0f}"
-
-
-def e_value_decimal(log_e: float | None) -> str | None:
-    """Return an e-value as the API writes it, cut off at 10¹¹."""
-    if log_e is None:
-        return None
-    value = exp(min(log_e, 25.0))
-    return f"{value:.3f}".rstrip("0").rstrip(".") or "0"
-
-
-def _shown(verdict: SloVerdict) -> CanarySLO:
-    return CanarySLO(
-        name=verdict.slo,
-        verdict=verdict.verdict,
-        message=verdict.message[:512],
-        requests=verdict.candidate.total,
-        bad=verdict.candidate.bad,
-        e_harm=e_value_decimal(verdict.log_e_harm),
-        e_safe=e_value_decimal(verdict.log_e_safe),
-        needed=verdict.needed,
-        eta_seconds=int(verdict.eta_seconds) if verdict.eta_seconds is not None else None,
-    )

@@ -108,7 +108,7 @@ def _progressing(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> Ma
 
 
 def _slos_met(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> Mark:
-    critical = {slo.name for slo in seen.spec.slos if slo.role is Role.CRITICAL and slo.outcome is not None}
+    critical = {slo.name for slo in seen.spec.slos if slo.role is Role.CRITICAL and slo.judges("cohorts")}
     judged = [item for item in status.slos if item.name in critical]
     broken = [item for item in judged if item.verdict is Verdict.FAIL]
     if broken:

@@ -24,8 +24,6 @@ from perennial.plan.observed import (
 from perennial.terms.words import Slot
 
 CHAMPION = "champion"
-REGISTERED = "registeredModel"
-"""In a version's recorded server: what its model is called in MLflow."""
 SLOTS: tuple[Slot, Slot] = ("a", "b")
 
 
@@ -50,6 +48,8 @@ class ModelDeploymentSeen:
     collector_pods: Manifest | None = None
     pods: Sequence[Manifest] = ()
     runs: Sequence[RunFound] = ()
+    dataset: str | None = None
+    """The newest version of the data that a retraining would learn from; None: there is none, or no retraining."""
     collector: Fact[State] = field(default_factory=Fact)
     registry: Fact[RegisteredModel] = field(default_factory=Fact)
     issuer: Fact[Issuer] = field(default_factory=Fact)
@@ -68,7 +68,7 @@ def set_champion(spec: ModelDeploymentSpec, status: ModelDeploymentStatus) -> Se
 
 def registered_as(version: Deployed, spec: ModelDeploymentSpec) -> str:
     """Return the name in MLflow that a version was found under. Release 0.1 recorded none: it used the plain one."""
-    return str(version.server.get(REGISTERED, spec.model.name))
+    return version.server.registered_model or spec.model.name
 
 
 def observe(  # noqa: PLR0917 - the one signature of all kinds
@@ -98,6 +98,7 @@ def observe(  # noqa: PLR0917 - the one signature of all kinds
             for run in cache.list("TrainingRun", namespace)
             if run["spec"]["model"]["name"] == spec.model.name
         ],
+        dataset=_newest(cache, namespace, spec),
         collector=facts.collector(namespace, name),
         registry=facts.model(settings.registered_model(namespace, spec.model.name), spec.model.version)
         if asks_registry
@@ -107,6 +108,16 @@ def observe(  # noqa: PLR0917 - the one signature of all kinds
         told=results.result(PutPolicy(policy=will)) if will else None,
         settings=settings,
     )
+
+
+def _newest(cache: Cache, namespace: str, spec: ModelDeploymentSpec) -> str | None:
+    """Return the digest of the data that a retraining would learn from now."""
+    if spec.retraining is None:
+        return None
+    reference = spec.retraining.template.dataset_ref
+    found = cache.get("Dataset", namespace, reference.name)
+    newest = ((found or {}).get("status", {}).get("version") or {}).get("digest")
+    return reference.digest or newest
 
 
 def _of(pod: Manifest, owner: Owner) -> bool:

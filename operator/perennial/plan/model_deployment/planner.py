@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from perennial.api.messages.state import MonitorVerdict
-from perennial.api.model_deployment import Deployed, ModelDeploymentStatus, MonitoredSLO
+from perennial.api.model_deployment import Deployed, ModelDeploymentStatus
 from perennial.manifests.deployments import rollout
 from perennial.plan.actions import Apply, Call, Delete, Plan, PutPolicy
 from perennial.plan.conditions import settle
 from perennial.plan.model_deployment import canary
+from perennial.plan.model_deployment.findings import on_cohorts
 from perennial.plan.model_deployment.marks import marks
 from perennial.plan.model_deployment.observe import SLOTS, ModelDeploymentSeen, set_champion
 from perennial.plan.model_deployment.policy import policy
@@ -16,7 +16,6 @@ from perennial.plan.model_deployment.resources import desired_collector, desired
 from perennial.plan.model_deployment.retraining import eligible_in, retrain
 from perennial.plan.model_deployment.wanted import Wanted, wanted
 from perennial.plan.observed import delete_of
-from perennial.plan.training_run.gate import decimal
 
 PROGRESS_SECONDS = 5.0
 """How often the evidence of a running trial is shown anew in status, if nothing else happens."""
@@ -93,24 +92,11 @@ def _championed(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> Mod
 def _monitored(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> ModelDeploymentStatus:
     """A collector that is silent changes nothing that is known."""
     state = seen.collector.value
-    promised = {slo.name for slo in seen.spec.slos if slo.outcome is not None}
+    promised = {slo.name for slo in seen.spec.slos if slo.judges("cohorts")}
     if state is None:
         return status.model_copy(update={"slos": tuple(item for item in status.slos if item.name in promised)})
     return status.model_copy(
-        update={"slos": tuple(_monitored_slo(item) for item in state.monitoring if item.slo in promised)[:16]}
-    )
-
-
-def _monitored_slo(verdict: MonitorVerdict) -> MonitoredSLO:
-    return MonitoredSLO(
-        name=verdict.slo,
-        verdict=verdict.verdict,
-        message=verdict.message[:512],
-        model_version=verdict.model_version,
-        value=decimal(verdict.value) if verdict.value is not None else None,
-        low=decimal(verdict.low) if verdict.low is not None else None,
-        high=decimal(verdict.high) if verdict.high is not None else None,
-        cohort=verdict.cohort,
+        update={"slos": tuple(on_cohorts(item) for item in state.monitoring if item.slo in promised)[:16]}
     )
 
 

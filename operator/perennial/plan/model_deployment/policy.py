@@ -1,7 +1,8 @@
 """What the collector is told: a function of spec and of the status that is already written."""
 
 from perennial.api.messages.policy import Arm, Canary, ErrorRate, Monitoring, Outcome, Policy, SloPolicy
-from perennial.api.model_deployment import SLO, ModelDeploymentSpec, ModelDeploymentStatus
+from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
+from perennial.families.slos import SLO
 from perennial.manifests.build import hashed
 from perennial.terms.words import Slot
 
@@ -47,10 +48,10 @@ def policy(spec: ModelDeploymentSpec, status: ModelDeploymentStatus) -> Policy |
 
 def _slo(slo: SLO) -> SloPolicy:
     error_rate = None
-    if slo.error_rate is not None:
+    if slo.requests is not None:
         error_rate = ErrorRate(
-            max=float(slo.error_rate.max) if slo.error_rate.max else None,
-            max_ratio=float(slo.error_rate.max_ratio) if slo.error_rate.max_ratio else None,
+            max=float(slo.requests.max) if slo.requests.max else None,
+            max_ratio=float(slo.requests.max_ratio) if slo.requests.max_ratio else None,
         )
     outcome = None
     if slo.outcome is not None:

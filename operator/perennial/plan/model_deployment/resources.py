@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from perennial.api.model_deployment import Deployed, Retraining, Server
+from perennial.api.model_deployment import Deployed, Retraining
 from perennial.manifests.build import Owner, child, claim, claim_volume, container, env, hashed, labels, pod, resources
 from perennial.plan.model_deployment.observe import SLOTS, ModelDeploymentSeen, registered_as
 from perennial.plan.model_deployment.router import bootstrap, token_secret
-from perennial.plan.model_deployment.trust import PROVEN, TOKEN_FILE, TOKEN_MOUNT, token_volume, trust
+from perennial.plan.model_deployment.trust import TOKEN_FILE, TOKEN_MOUNT, token_volume, trust
 from perennial.plan.observed import Issuer
 from perennial.terms.kube import EnvVar, Resources
 from perennial.terms.names import API_VERSION
@@ -87,12 +87,10 @@ def _probe(path: str, port: int, *, period: int, failures: int, timeout: int = 2
 def desired_slot(seen: ModelDeploymentSeen, deployed: Deployed, replicas: int) -> dict[str, Any]:
     """Return the Deployment of a slot: fetch and verify the model, then serve it."""
     owner, settings = seen.owner, seen.settings
-    server = Server.model_validate(deployed.server)
-    image, fetch_image = deployed.server["image"], deployed.server["fetchImage"]
-    model = seen.spec.model.name
+    server, model = deployed.server, seen.spec.model.name
     fetch = container(
         "model",
-        fetch_image,
+        server.fetch_image,
         pull_policy=settings.image_pull_policy,
         command=["python3", "-m", "perennial.worker", "fetch-model"],
         args=[
@@ -113,18 +111,16 @@ def desired_slot(seen: ModelDeploymentSeen, deployed: Deployed, replicas: int) -
         "PERENNIAL_COLLECTOR": f"http://{owner.name}-collector.{owner.namespace}.svc.{settings.cluster_domain}:{COLLECTOR_PORT}",
         "PERENNIAL_WARMUP": str(server.warmup.requests),
     }
-    proven = PROVEN in deployed.server
-    if proven:
+    if server.collector_token:
         values["PERENNIAL_COLLECTOR_TOKEN"] = TOKEN_FILE
-    own = image == fetch_image and not server.command
     serve = container(
         "server",
-        image,
+        server.image,
         pull_policy=settings.image_pull_policy,
-        command=["python3", "-m", "perennial.server"] if own else server.command,
+        command=["python3", "-m", "perennial.server"] if server.serves_itself else server.command,
         args=server.args,
         env=env(values, tuple(EnvVar(name=item.name, value=item.value) for item in server.env)),
-        read_only_mounts={"model": "/models", **({"token": TOKEN_MOUNT} if proven else {})},
+        read_only_mounts={"model": "/models", **({"token": TOKEN_MOUNT} if server.collector_token else {})},
         resources=resources(server.resources, cpu="200m", memory="512Mi", memory_limit="2Gi"),
         ports=[{"name": "http", "containerPort": SERVER_PORT, "protocol": "TCP"}],
         readinessProbe=_probe("/v2/health/ready", SERVER_PORT, period=1, failures=3),
@@ -140,7 +136,7 @@ def desired_slot(seen: ModelDeploymentSeen, deployed: Deployed, replicas: int) -
         pod_spec=pod(
             containers=[serve],
             init_containers=[fetch],
-            volumes=[{"name": "model", "emptyDir": {}}, *([token_volume(owner)] if proven else [])],
+            volumes=[{"name": "model", "emptyDir": {}}, *([token_volume(owner)] if server.collector_token else [])],
             grace_seconds=60,
         ),
         strategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},

@@ -12,9 +12,6 @@ from perennial.terms.names import GROUP
 TOKEN_MOUNT = "/var/run/secrets/perennial.dev"  # noqa: S105 - a path
 TOKEN_FILE = f"{TOKEN_MOUNT}/token"
 TOKEN_SECONDS = 3600
-PROVEN = "collectorToken"
-"""In a version's recorded server: whether its pods have a token. Those that release 0.1 made have none, and are not
-restarted to get one."""
 
 
 def audience(namespace: str, name: str) -> str:
@@ -55,5 +52,5 @@ def trust(
         operator=operator,
         namespace=owner.namespace,
         labellers=labellers,
-        unproven_predictions=any(PROVEN not in version.server for version in versions),
+        unproven_predictions=any(not version.server.collector_token for version in versions),
     )

@@ -1,12 +1,11 @@
 """Which version is wanted: a registered model's version and a server, as the spec and the world have it now."""
 
 from dataclasses import dataclass
-from typing import Any
 
+from perennial.api.model_deployment import ServerRecord
 from perennial.api.training_run import TerminalState
 from perennial.manifests.build import hashed
-from perennial.plan.model_deployment.observe import REGISTERED, ModelDeploymentSeen
-from perennial.plan.model_deployment.trust import PROVEN
+from perennial.plan.model_deployment.observe import ModelDeploymentSeen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +15,7 @@ class Wanted:
     version: str
     model_version: str
     digest: str | None
-    server: dict[str, Any]
+    server: ServerRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,19 +85,21 @@ def _from_retraining(seen: ModelDeploymentSeen) -> Wanted | Waiting:
 
 
 def _version(seen: ModelDeploymentSeen, model_version: str, digest: str | None) -> Wanted:
-    server = seen.spec.server.json_data()
+    server, settings = seen.spec.server.json_data(), seen.settings
     identity = {key: value for key, value in server.items() if key != "replicas"}
     return Wanted(
         version=hashed(model_version, identity),
         model_version=model_version,
         digest=digest,
-        server={
-            **server,
-            "image": server.get("image") or seen.settings.server_image,
-            "fetchImage": seen.settings.server_image,
-            PROVEN: True,
-            REGISTERED: _registered(seen),
-        },
+        server=ServerRecord(
+            **{
+                **dict(seen.spec.server),
+                "image": seen.spec.server.image or settings.server_image,
+                "fetch_image": settings.server_image,
+                "collector_token": True,
+                "registered_model": _registered(seen),
+            }
+        ),
     )
 
 

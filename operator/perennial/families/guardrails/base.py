@@ -1,0 +1,43 @@
+"""What a guardrail of retraining may look at, and what it may say."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a retraining is asked for on: the last cohort of the alarm, and the newest version of the data."""
+
+    cohort: datetime | None = None
+    dataset: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """All that a guardrail may look at: when retrainings were started, in order, and what on, now and the last time."""
+
+    starts: tuple[datetime, ...] = ()
+    asked: Evidence = Evidence()
+    last: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why no retraining may start now, and from when on time alone would allow one; None: time alone never will."""
+
+    reason: str
+    message: str
+    until: datetime | None
+
+
+@runtime_checkable
+class Guardrail(Protocol):
+    """What keeps retraining from running away."""
+
+    example: ClassVar[Any]
+    """What somebody may write, for the reference and for tests."""
+
+    def refuses(self, past: Past, now: datetime) -> Refusal | None:
+        """Return why another retraining may not start now, or None."""
+        ...

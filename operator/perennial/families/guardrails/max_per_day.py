@@ -1,0 +1,26 @@
+"""The most retrainings within 24 hours."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from perennial.families.guardrails.base import Past, Refusal
+from perennial.terms import reasons
+from perennial.terms.part import Scalar
+
+DAY = timedelta(days=1)
+
+
+class MaxPerDay(Scalar[Annotated[int, Field(ge=1, le=1000)]]):
+    """How many retrainings may start within any 24 hours."""
+
+    example: ClassVar[Any] = 2
+
+    def refuses(self, past: Past, now: datetime) -> Refusal | None:
+        """Refuse while as many as may be were started within the last 24 hours."""
+        today = sorted(started for started in past.starts if now - started < DAY)
+        if len(today) < self.root:
+            return None
+        message = f"{len(today)} were started within 24 hours, {self.root} may be."
+        return Refusal(reason=reasons.DAILY_LIMIT, message=message, until=today[-self.root] + DAY)

@@ -1,0 +1,42 @@
+"""What a trigger of a retraining may look at, and what it may say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenPromise:
+    """An SLO that the version which answers is shown to break: why, and on which cohort last (its beginning)."""
+
+    message: str
+    cohort: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """All that a trigger may look at. `broken`: the SLOs that the version which answers breaks, by name."""
+
+    broken: Mapping[str, BrokenPromise]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """That a retraining is asked for: why, and the last cohort that it is asked for on, where it is on cohorts."""
+
+    reason: str
+    message: str
+    cohort: datetime | None = None
+
+
+@runtime_checkable
+class Trigger(Protocol):
+    """What starts a retraining."""
+
+    example: ClassVar[Any]
+    """What somebody may write, for the reference and for tests."""
+
+    def asks(self, known: Known, now: datetime) -> Ask | None:
+        """Return why a retraining should start, or None."""
+        ...
