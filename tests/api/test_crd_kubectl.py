@@ -89,6 +89,7 @@ def test_defaults_are_those_of_the_operators_models(objects: Mapping[str, dict[s
     assert filled.keys() != given.keys()
 
 
+SERVED_BY = {"replicas": 1, "image": "registry.test/server:1", "fetchImage": "registry.test/server:1"}
 DOCUMENTED = {
     "Dataset": {
         "snapshots": {"size": "1Gi", "accessMode": "ReadWriteOnce"},
@@ -105,7 +106,10 @@ DOCUMENTED = {
             "progressDeadlineSeconds": 600,
             "scaleDownDelaySeconds": 300,
             "risk": {"falseRollback": "0.05", "falsePromotion": "0.05"},
+            "warmupSeconds": 0,
+            "rollbackWindowSeconds": 86400,
         },
+        "traffic": {"envoy": {}},
         "monitoring": {
             "cohortSeconds": 86400,
             "maturity": {"maxLabelDelaySeconds": 86400, "minCoverage": "0.9"},
@@ -174,12 +178,12 @@ SHOWN: Mapping[str, tuple[dict[str, Any], str, str]] = {
     ),
     "ModelDeployment": (
         {
-            "stable": {"version": "s", "modelVersion": "3", "slot": "a", "server": {"replicas": 1}},
+            "stable": {"version": "s", "modelVersion": "3", "slot": "a", "server": SERVED_BY},
             "canary": {
                 "version": "c",
                 "modelVersion": "4",
                 "slot": "b",
-                "server": {},
+                "server": SERVED_BY,
                 "id": "1-c",
                 "step": 1,
                 "startedTime": "2026-03-01T12:00:00Z",

@@ -56,7 +56,9 @@ class Canary(Asked):
     """A candidate on trial. `id` is unique for ever: evidence and the brake belong to it.
 
     Harm is judged on all ticks of the canary, safety on the ticks since `step_started_time` alone.
-    `alpha` bounds the probability of a false rollback, `beta` that of a false promotion, over the whole canary.
+    `alpha` bounds the probability of a false rollback, `beta` that of a false promotion, over all trials of one lineage:
+    `attempt` is this one's number among them, from 1. For `warmup_seconds` after the first request errors belong to no
+    test but that of a candidate which fails wholly. `timeout_seconds` is how long a router waits for an answer.
     """
 
     id: str
@@ -67,6 +69,19 @@ class Canary(Asked):
     step_started_time: datetime
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     beta: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    attempt: Annotated[int, Field(ge=1)] = 1
+    warmup_seconds: Annotated[int, Field(ge=0)] = 0
+    timeout_seconds: Annotated[float, Field(gt=0)] = 10.0
+
+
+class Watch(Asked):
+    """The version that answers, whose requests go on being judged by the promises that need no comparison.
+
+    `since` is when it became stable, `alpha` how likely a sound version may ever be blamed.
+    """
+
+    since: datetime
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
 
 class Monitoring(Asked):
@@ -85,5 +100,6 @@ class Policy(Asked):
     stable: Slot
     arms: dict[Slot, Arm]
     canary: Canary | None = None
+    watch: Watch | None = None
     slos: tuple[SloPolicy, ...] = ()
     monitoring: Monitoring | None = None

@@ -116,6 +116,7 @@ class State(Wire):
 
     `cohorts`: the current one and the last 20 that have predictions, oldest first. `members`: the pods' addresses that
     every router would send each slot's requests to; None while the routers disagree, or one has not been asked.
+    `watch`: what is found of the version that answers, by itself (`candidate` is that version there).
     """
 
     revision: str
@@ -125,6 +126,7 @@ class State(Wire):
     members: dict[Slot, tuple[str, ...]] | None = None
     brake: Brake | None = None
     verdicts: tuple[SloVerdict, ...] = ()
+    watch: tuple[SloVerdict, ...] = ()
     cohorts: tuple[Cohort, ...] = ()
     monitoring: tuple[MonitorVerdict, ...] = ()
     predictions: int = 0
