@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from json import dumps
 from typing import Any
 
+import numpy as np
+
 from perennial.api.messages.policy import Policy, SloPolicy
 from perennial.api.messages.state import Brake, Cohort, CohortOutcome, MonitorVerdict, SloVerdict, State, Weights
 from perennial.collector.cohorts import CohortRow, Metric, Tally
-from perennial.stats.monitor import CohortCount, detect
+from perennial.stats.detect import Cohorts, day_variance, detect
 from perennial.stats.paired import proportion_interval
 from perennial.terms.words import Slot, Verdict
 
@@ -108,20 +110,19 @@ def _matured(policy: Policy, row: CohortRow, now: datetime) -> bool:
     return age >= 0 and (covered or age >= policy.monitoring.max_label_delay_seconds)
 
 
-def _counts(slo: SloPolicy, row: CohortRow) -> CohortCount:
+def _counts(slo: SloPolicy, row: CohortRow) -> tuple[int, int]:
+    """Return how many of a cohort's labelled predictions the metric is over, and how many of them are bad."""
     if slo.outcome is None:
         raise ValueError(f"SLO {slo.name} is not about an outcome")
-    return CohortCount(*row.outcomes.get(Metric(slo.outcome.metric, slo.outcome.threshold), (0, 0)))
+    return row.outcomes.get(Metric(slo.outcome.metric, slo.outcome.threshold), (0, 0))
 
 
 def _outcome(slo: SloPolicy, row: CohortRow) -> CohortOutcome:
-    counts = _counts(slo, row)
-    if counts.total == 0:
+    total, bad = _counts(slo, row)
+    if total == 0:
         return CohortOutcome(slo=slo.name, total=0, bad=0)
-    rate = proportion_interval(counts.total, counts.bad)
-    return CohortOutcome(
-        slo=slo.name, total=counts.total, bad=counts.bad, value=rate.estimate, low=rate.low, high=rate.high
-    )
+    rate = proportion_interval(total, bad)
+    return CohortOutcome(slo=slo.name, total=total, bad=bad, value=rate.estimate, low=rate.low, high=rate.high)
 
 
 def _monitor(policy: Policy, slo: SloPolicy, rows: Sequence[CohortRow], now: datetime) -> MonitorVerdict:
@@ -129,14 +130,12 @@ def _monitor(policy: Policy, slo: SloPolicy, rows: Sequence[CohortRow], now: dat
     if slo.outcome is None or policy.monitoring is None:
         raise ValueError(f"SLO {slo.name} is not about an outcome that is monitored")
     arm = policy.arms[policy.stable]
-    matured = [row for row in rows if row.version == arm.version and _matured(policy, row, now)]
-    found = detect(
-        [_counts(slo, row) for row in matured],
-        slo.outcome.max,
-        slo.outcome.min_samples,
-        policy.monitoring.false_alarm,
-    )
-    if found is None:
+    matured = [
+        row
+        for row in rows
+        if row.version == arm.version and _matured(policy, row, now) and _counts(slo, row)[0] >= slo.outcome.min_samples
+    ]
+    if not matured:
         message = f"no matured cohort of this version has {slo.outcome.min_samples:,} samples yet"
         return MonitorVerdict(
             slo=slo.name,
@@ -145,11 +144,14 @@ def _monitor(policy: Policy, slo: SloPolicy, rows: Sequence[CohortRow], now: dat
             version=arm.version,
             model_version=arm.model_version,
         )
-    row = matured[found.latest]
+    total, bad = np.array([_counts(slo, row) for row in matured], float).T
+    cohorts = Cohorts.complete(total[None], bad[None])
+    found = detect(cohorts, slo.outcome.max, day_variance(cohorts), policy.monitoring.false_alarm)
+    row = matured[-1]
     outcome = _outcome(slo, row)
     value, limit = outcome.value or 0.0, slo.outcome.max
     seen = f"{100 * value:.3g} % of {outcome.total:,} samples, the limit is {100 * limit:.3g} %"
-    if found.alarm:
+    if found.alarm[0, -1]:
         verdict, message = Verdict.FAIL, f"{seen}: shown to be broken"
     elif value <= limit:
         verdict, message = Verdict.PASS, f"{seen}: kept"
@@ -165,7 +167,7 @@ def _monitor(policy: Policy, slo: SloPolicy, rows: Sequence[CohortRow], now: dat
         low=outcome.low,
         high=outcome.high,
         cohort=_time(row.start),
-        log_e=found.log_e,
+        log_e=float(found.log_e[0, -1]),
     )
 
 

@@ -74,9 +74,11 @@ def test_immature_cohorts_never_decide() -> None:
         ([row(0, 99, 99)], Verdict.NO_DATA),
         ([row(0, 500, 100)], Verdict.PASS),
         ([row(0, 500, 255)], Verdict.UNDECIDED),
-        ([row(0, 500, 400)], Verdict.FAIL),
-        ([row(60 * i, 500, 275) for i in range(8)], Verdict.FAIL),
+        ([row(0, 500, 400)], Verdict.UNDECIDED),  # one bad day
+        ([row(60 * i, 500, 400) for i in range(3)], Verdict.FAIL),
+        ([row(60 * i, 500, 325) for i in range(12)], Verdict.FAIL),
         ([row(0, 500, 400), row(60, 500, 100)], Verdict.PASS),
+        ([*(row(60 * i, 500, 400) for i in range(3)), row(180, 500, 100)], Verdict.FAIL),  # one good day
         ([row(0, 500, 400, version="w")], Verdict.NO_DATA),
     ],
 )
