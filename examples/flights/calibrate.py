@@ -105,7 +105,7 @@ def alarms(year: pd.DataFrame, warned: np.ndarray, options: argparse.Namespace) 
         "weekdays on which a cohort may begin. Weeks differ, so the three bad ones of April are no alarm and",
         "six in a row from the middle of June are. The replay always takes the same sample: that of the second line.",
         "",
-        "| replay from | samples | replays | before June | by the cohort that ends July 19 | by July 26 | median |",
+        "| replay from | samples | replays | before June | by the cohort that ends July 23 | by July 30 | median |",
         "|---|---|---:|---:|---:|---:|---|",
     ]
     for start in (moment("2013-03-01"), moment("2013-05-01")):
@@ -116,7 +116,7 @@ def alarms(year: pd.DataFrame, warned: np.ndarray, options: argparse.Namespace) 
 
 
 def summary(found: list[datetime]) -> str:
-    june, july, later = moment("2013-06-01"), moment("2013-07-19"), moment("2013-07-26")
+    june, july, later = moment("2013-06-01"), moment("2013-07-23"), moment("2013-07-30")
     early = np.mean([when < june for when in found])
     shares = [np.mean([june <= when <= end for when in found]) for end in (july, later)]
     median = sorted(found)[len(found) // 2]
