@@ -271,7 +271,7 @@ class Demo:
         self.story.tell(f"ModelDeployment/{NAME}", "The promise is kept", {"date": replayed(), **found})
 
     def decay(self) -> str:
-        """From June on, the matured cohorts show that late flights are missed; return the one that tipped the balance."""
+        """In summer, the matured cohorts show that late flights are missed; return the one that tipped the balance."""
         status = self.until("the decay", self.broken, 420, lambda: f"it is {replayed()}; {self.quality()}")
         found = next(item for item in status["slos"] if item["name"] == SLO)
         evidence = {"falseNegativeRate": found["value"], "date": replayed(), **found}

@@ -14,8 +14,8 @@ _MODEL_DEPLOYMENT: Argued = {
         (
             "ModelDeployment spec",
             (
-                "must hold, and need not: slos needs a Critical SLO that judges canaries (requests): nothing is promoted "
-                "on no measurement"
+                "must hold, and need not: slos needs a Critical SLO that judges canaries (requests): nothing is "
+                "promoted on no measurement"
             ),
         ),
     ),

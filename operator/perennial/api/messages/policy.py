@@ -56,7 +56,7 @@ class Canary(Asked):
     """A candidate on trial. `id` is unique for ever: evidence and the brake belong to it.
 
     Harm is judged on all ticks of the canary, safety on the ticks since `step_started_time` alone.
-    `alpha` bounds the probability of a false rollback, `beta` that of a false promotion, over all trials of one lineage:
+    `alpha` bounds the probability of a false rollback, `beta` that of a false promotion, over all trials of a lineage:
     `attempt` is this one's number among them, from 1. For `warmup_seconds` after the first request errors belong to no
     test but that of a candidate which fails wholly. `timeout_seconds` is how long a router waits for an answer.
     """
