@@ -74,7 +74,7 @@ class Detection:
     def onsets(self) -> BoolArray:
         """Return where an alarm begins."""
         before = np.concatenate([np.zeros_like(self.alarm[:, :1]), self.alarm[:, :-1]], axis=1)
-        return self.alarm & ~before
+        return np.asarray(self.alarm & ~before)
 
 
 def detect(cohorts: Cohorts, limit: FloatArray | float, variance: FloatArray, false_alarm: float) -> Detection:
