@@ -76,7 +76,7 @@ def _no_data(name: str, message: str) -> GateResult:
 def _regression(metric: GateMetric, measured: Measured) -> tuple[Interval, tuple[Verdict, str]]:
     """Return how much worse the candidate is than the champion, and what to make of it."""
     total, bad, champion = measured.total, measured.candidate_bad, measured.baseline_bad or 0
-    worse = paired_difference(total, bad, champion, measured.only_candidate_bad or 0, measured.only_baseline_bad or 0)
+    worse = paired_difference(total, measured.only_candidate_bad or 0, measured.only_baseline_bad or 0)
     what = f"{metric.name.value} {bad / total:.3f} against the champion's {champion / total:.3f}: {worse.estimate:+.3f}"
     return worse, _within(what, worse, float(metric.max_regression or 0))
 
