@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from loopback import CollectorProcess, Model, Router, Traffic, canary, policy
 
-from perennial.stats.evidence import Tick, Ticks
+from perennial.collector.ticks import read_ticks
 from perennial.stats.judge import judge_error_rate
 from perennial.terms.words import Verdict
 
@@ -89,8 +89,7 @@ async def test_killing_the_collector_forgets_no_evidence_and_counts_nothing_twic
 
     await collector.stop(signal.SIGKILL)
     with sqlite3.connect(collector.database) as database:
-        rows = database.execute(f"SELECT {', '.join(Tick._fields)} FROM tick ORDER BY id").fetchall()
-    table = Ticks.of(Tick(*row) for row in rows)
+        table = read_ticks(database, "trial-1")
     assert trial.canary is not None
     again = judge_error_rate(trial.slos[0], trial.canary, table, datetime.now(UTC), critical=1)
     await collector.start(router)

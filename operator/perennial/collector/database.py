@@ -7,47 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from perennial.collector.migrations import migrate
+
 P = ParamSpec("P")
 T = TypeVar("T")
-
-SCHEMA_VERSION = 1
-SCHEMA = """
-CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-
--- The counters of each router when its last tick was taken: a restart goes on from here.
-CREATE TABLE router (
-    address TEXT PRIMARY KEY, uptime INTEGER NOT NULL, a_total INTEGER NOT NULL, a_bad INTEGER NOT NULL,
-    b_total INTEGER NOT NULL, b_bad INTEGER NOT NULL
-) WITHOUT ROWID;
-
-CREATE TABLE tick (
-    id INTEGER PRIMARY KEY, canary TEXT NOT NULL, time REAL NOT NULL, step INTEGER NOT NULL, weight INTEGER,
-    candidate_total INTEGER NOT NULL, candidate_bad INTEGER NOT NULL,
-    stable_total INTEGER NOT NULL, stable_bad INTEGER NOT NULL
-);
-CREATE INDEX tick_of_canary ON tick (canary, id);
-
-CREATE TABLE brake (canary TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-
-CREATE TABLE prediction (
-    id TEXT PRIMARY KEY, time REAL NOT NULL, version TEXT NOT NULL, model_version TEXT NOT NULL, score REAL NOT NULL,
-    label REAL
-) WITHOUT ROWID;
-CREATE INDEX prediction_by_time ON prediction (time);
-
--- Labels that came before their prediction.
-CREATE TABLE waiting (id TEXT PRIMARY KEY, label REAL NOT NULL, received REAL NOT NULL) WITHOUT ROWID;
-CREATE INDEX waiting_by_time ON waiting (received);
-
-CREATE TABLE cohort (
-    start INTEGER NOT NULL, version TEXT NOT NULL, model_version TEXT NOT NULL,
-    predictions INTEGER NOT NULL, labelled INTEGER NOT NULL, PRIMARY KEY (start, version)
-) WITHOUT ROWID;
-CREATE TABLE outcome (
-    start INTEGER NOT NULL, version TEXT NOT NULL, metric TEXT NOT NULL, threshold REAL NOT NULL,
-    total INTEGER NOT NULL, bad INTEGER NOT NULL, PRIMARY KEY (start, version, metric, threshold)
-) WITHOUT ROWID;
-"""
 
 
 class Database:
@@ -59,7 +22,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None
 
     async def open(self) -> None:
-        """Open the file, or make it. Raises ValueError if a newer version of Perennial wrote it."""
+        """Open the file, make it, or bring it to this version. Raises ValueError if a newer Perennial wrote it."""
         await self._on_thread(self._open)
 
     async def close(self) -> None:
@@ -89,12 +52,14 @@ class Database:
         connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute("PRAGMA cache_size = -32768")
         connection.execute("PRAGMA temp_store = MEMORY")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
+        try:
+            migrate(connection)
+        except ValueError as error:
             connection.close()
-            raise ValueError(f"{self._path} has schema version {version}; this collector reads up to {SCHEMA_VERSION}")
-        if version == 0:
-            connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+            raise ValueError(f"{self._path}: {error}") from error
+        except sqlite3.Error:
+            connection.close()
+            raise
         self._connection = connection
 
     def _close(self) -> None:

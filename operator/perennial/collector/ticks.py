@@ -15,6 +15,7 @@ from perennial.stats.evidence import Tick, Ticks
 KEEP_SECONDS = 86400.0
 """How long the ticks of an ended canary are kept."""
 _POLICY = "policy"
+_REQUESTS = "requests"
 
 
 def read_policy(connection: sqlite3.Connection) -> Policy | None:
@@ -34,30 +35,48 @@ def write_policy(connection: sqlite3.Connection, policy: Policy, baselines: Mapp
     """Write the policy down; with `baselines`, a new canary's counting starts from them."""
     write_setting(connection, _POLICY, policy.model_dump_json())
     if baselines is not None:
-        connection.execute("DELETE FROM router")
         write_baselines(connection, baselines)
 
 
 def read_baselines(connection: sqlite3.Connection) -> dict[str, Snapshot]:
     """Return the routers' counters at the last tick, by address."""
-    rows = connection.execute("SELECT address, uptime, a_total, a_bad, b_total, b_bad FROM router")
-    return {row[0]: Snapshot(row[1], Requests(row[2], row[3]), Requests(row[4], row[5])) for row in rows}
+    counted: dict[tuple[str, str], Requests] = {}
+    for address, slot, total, bad in connection.execute(
+        "SELECT address, slot, n, total FROM router_sum WHERE signal = ?", (_REQUESTS,)
+    ):
+        counted[address, slot] = Requests(total, int(bad))
+    return {
+        address: Snapshot(age, counted[address, "a"], counted[address, "b"])
+        for address, age in connection.execute("SELECT address, age FROM router")
+    }
 
 
 def write_baselines(connection: sqlite3.Connection, baselines: Mapping[str, Snapshot]) -> None:
     """Write the routers' counters down; addresses that are gone are forgotten."""
-    known = {row[0] for row in connection.execute("SELECT address FROM router")}
-    connection.executemany("DELETE FROM router WHERE address = ?", [(a,) for a in known - set(baselines)])
+    connection.execute("DELETE FROM router")
+    connection.execute("DELETE FROM router_sum")
     connection.executemany(
-        "INSERT OR REPLACE INTO router VALUES (?, ?, ?, ?, ?, ?)",
-        [(a, s.uptime, s.a.total, s.a.bad, s.b.total, s.b.bad) for a, s in sorted(baselines.items())],
+        "INSERT INTO router VALUES (?, ?, NULL, NULL)", [(a, s.uptime) for a, s in sorted(baselines.items())]
+    )
+    connection.executemany(
+        "INSERT INTO router_sum VALUES (?, ?, ?, '', ?, ?, ?)",
+        [
+            (address, _REQUESTS, slot, requests.total, requests.bad, requests.bad)
+            for address, snapshot in sorted(baselines.items())
+            for slot, requests in (("a", snapshot.a), ("b", snapshot.b))
+        ],
     )
 
 
 def read_ticks(connection: sqlite3.Connection, canary: str) -> Ticks:
     """Return all ticks of a canary, in order."""
-    columns = ", ".join(Tick._fields)
-    rows = connection.execute(f"SELECT {columns} FROM tick WHERE canary = ? ORDER BY id", (canary,))  # noqa: S608
+    rows = connection.execute(
+        "SELECT t.time, t.step, t.weight, c.n, c.total, s.n, s.total FROM tick t "
+        "JOIN tick_sum c ON c.tick = t.id AND c.signal = ? AND c.slot = 'candidate' "
+        "JOIN tick_sum s ON s.tick = t.id AND s.signal = ? AND s.slot = 'stable' "
+        "WHERE t.canary = ? ORDER BY t.id",
+        (_REQUESTS, _REQUESTS, canary),
+    )
     return Ticks.of(Tick(*row) for row in rows)
 
 
@@ -69,8 +88,16 @@ def write_tick(
     brake: Brake | None,
 ) -> None:
     """Write a tick down together with the counters it was counted up to, and the brake if it was pulled on it."""
-    columns, marks = ", ".join(Tick._fields), ", ".join("?" * len(Tick._fields))
-    connection.execute(f"INSERT INTO tick (canary, {columns}) VALUES (?, {marks})", (canary, *tick))  # noqa: S608
+    number = connection.execute(
+        "INSERT INTO tick (canary, time, step, weight) VALUES (?, ?, ?, ?)", (canary, tick.time, tick.step, tick.weight)
+    ).lastrowid
+    connection.executemany(
+        "INSERT INTO tick_sum VALUES (?, ?, ?, '', ?, ?, ?)",
+        [
+            (number, _REQUESTS, "candidate", tick.candidate_total, tick.candidate_bad, tick.candidate_bad),
+            (number, _REQUESTS, "stable", tick.stable_total, tick.stable_bad, tick.stable_bad),
+        ],
+    )
     write_baselines(connection, baselines)
     if brake is not None:
         connection.execute("INSERT OR IGNORE INTO brake VALUES (?, ?)", (canary, brake.model_dump_json()))
@@ -84,5 +111,7 @@ def read_brake(connection: sqlite3.Connection, canary: str) -> Brake | None:
 
 def prune_ticks(connection: sqlite3.Connection, current: str | None) -> int:
     """Delete old ticks of canaries that have ended; return how many."""
-    ended = "DELETE FROM tick WHERE canary IS NOT ? AND time < ?"
-    return connection.execute(ended, (current, time() - KEEP_SECONDS)).rowcount
+    ended = "FROM tick WHERE canary IS NOT ? AND time < ?"
+    which = (current, time() - KEEP_SECONDS)
+    connection.execute(f"DELETE FROM tick_sum WHERE tick IN (SELECT id {ended})", which)  # noqa: S608
+    return connection.execute(f"DELETE {ended}", which).rowcount

@@ -24,7 +24,7 @@ from perennial.collector.cohorts import (
     record_labels,
     record_predictions,
 )
-from perennial.collector.database import SCHEMA
+from perennial.collector.migrations import migrate
 
 FNR, FPR, ERRORS = Metric("falseNegativeRate", 0.5), Metric("falsePositiveRate", 0.3), Metric("errorRate", 0.5)
 PLAN = Plan(60, 300, (FNR, FPR, ERRORS))
@@ -32,7 +32,7 @@ PLAN = Plan(60, 300, (FNR, FPR, ERRORS))
 
 def opened() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.executescript(SCHEMA)
+    migrate(connection)
     return connection
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from perennial.collector.database import SCHEMA_VERSION, Database, read_setting, write_setting
+from perennial.collector.database import Database, read_setting, write_setting
+from perennial.collector.migrations import SCHEMA_VERSION
 
 
 async def test_what_is_written_is_there_after_opening_again(tmp_path: Path) -> None:

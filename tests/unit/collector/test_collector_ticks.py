@@ -7,7 +7,8 @@ from contextlib import closing
 import pytest
 
 from perennial.api.messages.policy import Arm, Policy
-from perennial.collector.database import SCHEMA, write_setting
+from perennial.collector.database import write_setting
+from perennial.collector.migrations import migrate
 from perennial.collector.router_stats import Requests, Snapshot
 from perennial.collector.ticks import (
     prune_ticks,
@@ -25,7 +26,7 @@ POLICY = Policy(revision="p", stable="a", arms={"a": Arm(version="v", model_vers
 @pytest.fixture
 def database() -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.executescript(SCHEMA)
+        migrate(connection)
         yield connection
 
 
