@@ -9,7 +9,7 @@ import yaml
 from rendering import CHART, EVERYTHING, IMAGES, RELEASE, SYSTEM, Helm, Rendered, documents, render, run_helm
 
 from cluster import tools
-from perennial.plan.model_deployment.resources import COLLECTOR_PORT
+from perennial.plan.model_deployment.children.server import COLLECTOR_PORT
 from perennial.settings import from_environment, unknown
 
 NAMESPACED = {"watchNamespaces": ["team-a", "team-b"]}

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perennial.manifests.jobs import WAITING_REASONS, placing_trouble
 from perennial.manifests.manifest import Manifest, name_of
+from perennial.manifests.pods import Trouble, refusal, trouble
+from perennial.terms import reasons
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,9 @@ def rollout(deployment: Manifest | None, pods: Sequence[Manifest], *, version: s
         version: the version that the pods must be of; None for those that have none.
     """
     if deployment is None:
-        return Rollout(ready=False, ready_replicas=0, reason="Starting", message="The Deployment is not there yet.")
+        return Rollout(
+            ready=False, ready_replicas=0, reason=reasons.STARTING, message="The Deployment is not there yet."
+        )
     status, spec = deployment.get("status", {}), deployment["spec"]
     template = spec["template"]["metadata"].get("labels", {})
     current = version is None or template.get("perennial.dev/version") == version
@@ -40,41 +43,28 @@ def rollout(deployment: Manifest | None, pods: Sequence[Manifest], *, version: s
         and status.get("replicas", 0) <= status.get("updatedReplicas", 0)
     ):
         return Rollout(
-            ready=True, ready_replicas=ready, reason="Ready", message=f"{ready} of {replicas} pods are ready."
+            ready=True, ready_replicas=ready, reason=reasons.READY, message=f"{ready} of {replicas} pods are ready."
         )
-    reason, message = _trouble(deployment, pods, version) or ("Starting", f"{ready} of {replicas} pods are ready.")
-    return Rollout(ready=False, ready_replicas=ready, reason=reason, message=message)
+    count = f"{ready} of {replicas} pods are ready."
+    found = (_trouble(deployment, pods, version) if current else None) or Trouble(
+        reason=reasons.STARTING, message=count
+    )
+    return Rollout(ready=False, ready_replicas=ready, reason=found.reason, message=found.message)
 
 
-def _trouble(deployment: Manifest, pods: Sequence[Manifest], version: str | None) -> tuple[str, str] | None:
-    """What a pod of the Deployment waits for or died of, if it says."""
+def _trouble(deployment: Manifest, pods: Sequence[Manifest], version: str | None) -> Trouble | None:
+    """Why pods of the Deployment may not be created, or what one of them waits for or died of, if it says."""
+    for condition in deployment.get("status", {}).get("conditions", ()):
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            return refusal(condition.get("message", ""))
     wanted = deployment["spec"]["selector"]["matchLabels"].items()
     for pod in sorted(pods, key=name_of):
         labels = pod["metadata"].get("labels", {})
         if not wanted <= labels.items() or (version is not None and labels.get("perennial.dev/version") != version):
             continue
-        trouble = _container_trouble(pod) or placing_trouble(pod)
-        if trouble:
-            return trouble
-    return None
-
-
-def _container_trouble(pod: Manifest) -> tuple[str, str] | None:
-    status = pod.get("status", {})
-    for container in [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]:
-        waiting = container.get("state", {}).get("waiting", {})
-        ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated") or {}
-        if waiting.get("reason") in WAITING_REASONS:
-            why = waiting.get("message") or waiting["reason"]
-            image = container.get("image") or "?"
-            return (
-                WAITING_REASONS[waiting["reason"]],
-                f"Container {container['name']} can't start with image {image}: {why}",
-            )
-        if ended.get("exitCode"):
-            lines = (ended.get("message") or ended.get("reason") or "").strip().splitlines()
-            said = lines[-1][:400] if lines else "it said nothing"
-            return "ContainerFailed", f"Container {container['name']} ended with exit code {ended['exitCode']}: {said}"
+        found = trouble(pod)
+        if found is not None:
+            return found
     return None
 
 

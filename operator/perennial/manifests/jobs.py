@@ -1,7 +1,6 @@
 """What became of a Job, read from the Job and its pods."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,24 +10,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from perennial.manifests.manifest import Manifest
+from perennial.manifests.pods import waits
 from perennial.terms.part import Part
 
 Report = TypeVar("Report", bound=Part)
-
-WAITING_REASONS = {
-    "ErrImagePull": "ImageNotPulled",
-    "ImagePullBackOff": "ImageNotPulled",
-    "InvalidImageName": "ImageNotPulled",
-    "ErrImageNeverPull": "ImageNotPulled",
-    "CreateContainerConfigError": "ContainerNotCreated",
-    "CreateContainerError": "ContainerNotCreated",
-}
-
-CLAIM_MISSING = re.compile(r'persistentvolumeclaim "[^"]*" (?:not found|is being deleted)')
-CLAIM_UNBOUND = re.compile(
-    r"unbound immediate PersistentVolumeClaims|persistent volumes to bind|bound to non-existent persistentvolume"
-)
-"""How kube-scheduler says it: pkg/scheduler/framework/plugins/{volumebinding,volumezone}."""
 
 LAST_WORDS = timedelta(seconds=60)
 """How long after a Job's end its pod's last words may still come: Jobs and pods are watched apart."""
@@ -108,23 +93,10 @@ def job_outcome(job: Manifest | None, pods: Sequence[Manifest]) -> JobOutcome:
         return JobOutcome(phase=JobPhase.COMPLETE, exit_code=exit_code, output=output, ended=ended)
     if "Failed" in conditions:
         return _failed(conditions["Failed"], own)
-    waiting = _waiting(latest)
+    waiting = waits(latest)
     if waiting is not None:
-        return waiting
+        return JobOutcome(phase=JobPhase.WAITING, reason=waiting.reason, message=waiting.message)
     return JobOutcome(phase=JobPhase.RUNNING, reason="Running", message="The pod is running.")
-
-
-def placing_trouble(pod: Manifest) -> tuple[str, str] | None:
-    """Return why a pod has no node, as (reason, message), or None. The scheduler's words tell whether a claim is."""
-    for condition in pod.get("status", {}).get("conditions", ()):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            said = condition.get("message", "")
-            if CLAIM_MISSING.search(said):
-                return "ClaimNotFound", f"The pod waits for a volume: {said}"
-            if CLAIM_UNBOUND.search(said):
-                return "ClaimNotBound", f"The pod waits for a volume: {said}"
-            return "NotScheduled", f"The pod waits for a node: {said}"
-    return None
 
 
 def sentence(text: str) -> str:
@@ -151,7 +123,7 @@ def _failed(condition: Mapping[str, Any], pods: Sequence[Manifest]) -> JobOutcom
                 output=output,
                 ended=ended,
             )
-    waiting = _waiting(pods[-1] if pods else None)
+    waiting = waits(pods[-1] if pods else None)
     return JobOutcome(
         phase=JobPhase.FAILED,
         reason=reason,
@@ -186,23 +158,3 @@ def _failure(pod: Manifest) -> tuple[int | None, str | None, bool]:
         if ended and ended.get("exitCode"):
             return ended["exitCode"], ended.get("message", ""), ended.get("reason") == "OOMKilled"
     return None, None, False
-
-
-def _waiting(pod: Manifest | None) -> JobOutcome | None:
-    if pod is None:
-        return JobOutcome(phase=JobPhase.WAITING, reason="PodPending", message="The pod is not there yet.")
-    for status in _statuses(pod):
-        waiting = status.get("state", {}).get("waiting", {})
-        if waiting.get("reason") in WAITING_REASONS:
-            detail = waiting.get("message") or waiting["reason"]
-            return JobOutcome(
-                phase=JobPhase.WAITING,
-                reason=WAITING_REASONS[waiting["reason"]],
-                message=f"Container {status['name']} can't start with image {status.get('image') or '?'}: {detail}",
-            )
-    unplaced = placing_trouble(pod)
-    if unplaced is not None:
-        return JobOutcome(phase=JobPhase.WAITING, reason=unplaced[0], message=unplaced[1])
-    if pod.get("status", {}).get("phase", "Pending") == "Pending":
-        return JobOutcome(phase=JobPhase.WAITING, reason="PodPending", message="The pod is being prepared.")
-    return None

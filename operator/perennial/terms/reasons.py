@@ -20,7 +20,132 @@ class Reason(str):  # noqa: SLOT000 - few, and they have attributes
         return self
 
 
-# Why a retraining was started, or not.
+# Pods, of all three kinds.
+STARTING = Reason(
+    "Starting",
+    "pods are being started, and none of them says what it waits for",
+    "Wait; if it lasts, see the pods' events.",
+)
+READY = Reason("Ready", "all pods are ready")
+POD_PENDING = Reason(
+    "PodPending", "the pod is not there yet, or is being prepared", "Wait; if it lasts, see the pod's events."
+)
+IMAGE_NOT_PULLED = Reason(
+    "ImageNotPulled",
+    "a container's image can't be pulled",
+    "Fix the image's name, or the pull secret of the namespace's default service account.",
+)
+CONTAINER_NOT_CREATED = Reason(
+    "ContainerNotCreated",
+    "a container can't be created from what its pod refers to",
+    "Create what the container refers to, or fix the reference.",
+)
+CONTAINER_FAILED = Reason("ContainerFailed", "a container ended with an error", "Read the container's log.")
+CLAIM_NOT_FOUND = Reason(
+    "ClaimNotFound",
+    "a pod waits for a PersistentVolumeClaim that is not there",
+    "Create the PersistentVolumeClaim that the message names, or fix the spec.",
+)
+CLAIM_NOT_BOUND = Reason(
+    "ClaimNotBound",
+    "a pod waits for a PersistentVolumeClaim that has no volume",
+    "See why the claim is not bound: its StorageClass, its size, its access mode.",
+)
+NOT_SCHEDULED = Reason(
+    "NotScheduled", "no node takes a pod", "Make room for the pod: smaller requests, or another node."
+)
+QUOTA_EXCEEDED = Reason(
+    "QuotaExceeded",
+    "a ResourceQuota of the namespace lets no further pod be created",
+    "Raise the quota that the message names, or free some of it; it goes on by itself then.",
+)
+PODS_REFUSED = Reason(
+    "PodsRefused",
+    "a LimitRange, Pod Security or an admission webhook refuses the pods",
+    "See the message: change what refuses, or the spec that is refused; it goes on by itself then.",
+)
+
+# ModelDeployment: what answers.
+REGISTRY_UNAVAILABLE = Reason(
+    "RegistryUnavailable",
+    "MLflow does not answer",
+    "Bring MLflow back, or fix the URL the operator was given; everything holds meanwhile.",
+)
+MODEL_NOT_FOUND = Reason(
+    "ModelNotFound",
+    "MLflow has no such version of the model",
+    "Register the version in MLflow (or point the alias at one), or fix spec.model.",
+)
+NO_MODEL_VERSION = Reason(
+    "NoModelVersion",
+    "no TrainingRun of the model has passed its gate",
+    "Create a TrainingRun for this model, or fix the one that failed.",
+)
+SUSPENDED = Reason("Suspended", "spec.suspend is true", "Set spec.suspend to false when work may go on.")
+SERVING = Reason("Serving", "requests are answered")
+ROUTING = Reason("Routing", "the routers are learning the addresses of the first version's pods")
+ROUTER_NOT_READY = Reason("RouterNotReady", "no router is ready", "See the router's pods.")
+COLLECTOR_NOT_READY = Reason(
+    "CollectorNotReady",
+    "the collector is not ready: requests are answered, nothing is judged",
+    "See the collector's pod; requests are answered meanwhile, but nothing is judged.",
+)
+COLLECTOR_UNAVAILABLE = Reason(
+    "CollectorUnavailable",
+    "the collector does not answer: requests are answered, nothing is judged",
+    "See the collector's pod, or why the operator gets no token; the canary holds meanwhile.",
+)
+ISSUER_UNKNOWN = Reason(
+    "IssuerUnknown",
+    "it is not known who signs the cluster's tokens, so no collector can be made",
+    "Let the API server publish its keys: `kubectl get --raw /openid/v1/jwks` must answer.",
+)
+FIRST_VERSION_SERVES = Reason("FirstVersionServes", "the first version answers")
+
+# ModelDeployment: trials.
+NO_CANARY = Reason("NoCanary", "no version is on trial")
+CANARY = Reason("Canary", "a version is on trial")
+CANARY_STARTED = Reason("CanaryStarted", "a version is put on trial")
+CANARY_STEP = Reason("CanaryStep", "a candidate gets a share of the requests")
+PROMOTED = Reason("Promoted", "the candidate was promoted")
+ROLLED_BACK = Reason(
+    "RolledBack",
+    "the version that is wanted was rolled back",
+    "Read the evidence; then change spec to another version, or go back to the stable one.",
+)
+SUPERSEDED = Reason("Superseded", "another version was wanted before the trial had a verdict")
+SAFE = Reason("Safe", "every critical SLO was shown to be kept")
+HARMFUL = Reason("Harmful", "a critical SLO was shown to be broken")
+UNDECIDED = Reason("Undecided", "the evidence decides nothing yet, or had not by canary.maxSeconds")
+PROGRESS_DEADLINE_EXCEEDED = Reason(
+    "ProgressDeadlineExceeded", "the candidate's pods were not ready within canary.progressDeadlineSeconds"
+)
+SAMPLE_RATIO_MISMATCH = Reason(
+    "SampleRatioMismatch",
+    "the requests are not split as they were told to be: a comparison means nothing, and nothing is promoted",
+    "See whether something besides the Service sends requests to the pods, or a router is not one of ours.",
+)
+SHARED_INCIDENT = Reason("SharedIncident", "stable breaks the same promise, so it says nothing of the candidate")
+WEIGHT_NOT_CONFIRMED = Reason("WeightNotConfirmed", "not every router has confirmed the candidate's weight")
+NO_MEASUREMENT = Reason("NoMeasurement", "a critical SLO that judges canaries has no measurement")
+STEP_NOT_OVER = Reason("StepNotOver", "the step has not lasted for its minSeconds")
+
+# ModelDeployment: the way back to the version before.
+ROLLING_BACK = Reason("RollingBack", "the pods of the version before are started, to go back to it")
+BROKEN_AFTER_PROMOTION = Reason(
+    "BrokenAfterPromotion", "a critical SLO was shown to be broken within canary.rollbackWindowSeconds of the promotion"
+)
+REQUESTED = Reason("Requested", "somebody asked for it by the annotation perennial.dev/request")
+REQUEST_ANSWERED = Reason("RequestAnswered", "what the annotation perennial.dev/request asks for has its answer")
+
+# ModelDeployment: whether the version that answers is still right.
+SLOS_MET = Reason("SLOsMet", "the matured cohorts keep every critical promise")
+NO_OUTCOME_SLO = Reason("NoOutcomeSLO", "no critical SLO goes by outcomes")
+NO_MATURED_COHORT = Reason("NoMaturedCohort", "no matured cohort has enough labelled rows yet")
+RETRAINING_STARTED = Reason("RetrainingStarted", "a TrainingRun was started because a trigger asked")
+RETRAINING_REFUSED = Reason("RetrainingRefused", "a trigger asked, and a guardrail refused")
+RETRAINING_PASSED = Reason("RetrainingPassed", "the TrainingRun of a retraining passed its gate")
+RETRAINING_REJECTED = Reason("RetrainingRejected", "the TrainingRun of a retraining brought nothing")
 SLO_BROKEN = Reason(
     "SLOBroken",
     "matured cohorts break a promise",
@@ -33,6 +158,7 @@ NOTHING_NEW = Reason(
     "a retraining is asked for on cohorts or data that the last one was started on already",
     "Wait for new data and later cohorts; or create a TrainingRun by hand with other parameters.",
 )
+FAILED = Reason("Failed", "the TrainingRun of a retraining failed")
 GATE_PASSED = Reason("GatePassed", "a retraining passed its gate; its model version is put on trial")
 
 # What a gate finds on held-out rows.

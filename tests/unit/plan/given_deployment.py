@@ -113,9 +113,12 @@ def deployment(status: Mapping[str, Any] | None = None, **spec: Any) -> Manifest
 
 
 def workload(
-    owner: Manifest, suffix: str, *, version: str | None = None, ready: int = 2, replicas: int = 2
+    owner: Manifest, suffix: str, *, version: str | None = None, ready: int = 2, replicas: int = 2, refused: str = ""
 ) -> Manifest:
-    """Return a Deployment of the ModelDeployment's: a slot's (with its version), the router's or the collector's."""
+    """Return a Deployment of the ModelDeployment's: a slot's (with its version), the router's or the collector's.
+
+    `refused`: why the API server lets no further pod of it be created.
+    """
     match = {"perennial.dev/kind": "ModelDeployment", "perennial.dev/name": NAME, "part": suffix}
     labels = match | ({"perennial.dev/slot": suffix, "perennial.dev/version": version} if version else {})
     return child_of(
@@ -128,7 +131,17 @@ def workload(
             "selector": {"matchLabels": match},
             "template": {"metadata": {"labels": labels}},
         },
-        status={"observedGeneration": 1, "replicas": replicas, "updatedReplicas": replicas, "readyReplicas": ready},
+        status={
+            "observedGeneration": 1,
+            "replicas": replicas,
+            "updatedReplicas": replicas,
+            "readyReplicas": ready,
+            "conditions": [
+                {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": refused},
+            ]
+            if refused
+            else [],
+        },
     )
 
 
@@ -150,6 +163,7 @@ def collector(
     subject: Manifest,
     verdicts: Mapping[str, Verdict] | None = None,
     *,
+    because: str | None = None,
     weights: Mapping[Slot, int] | None = None,
     members: Mapping[Slot, tuple[str, ...]] | None = ADDRESSES,
     brake: Brake | None = None,
@@ -160,7 +174,7 @@ def collector(
     """Return what the collector says: of the policy that status records (unless it is behind), with these verdicts.
 
     `weights` are those that every router has confirmed, in thousandths; absent: not all have confirmed any. `members`
-    are the pods that every router knows of; None: they disagree.
+    are the pods that every router knows of; None: they disagree. `because` is the reason of all verdicts.
     """
     spec = ModelDeploymentSpec.model_validate(subject["spec"])
     told = policy(spec, ModelDeploymentStatus.model_validate(subject.get("status", {})))
@@ -172,19 +186,21 @@ def collector(
         weights=Weights(desired={"a": 900, "b": 100}, verified=dict(weights) if weights is not None else None),
         members=dict(members) if members is not None else None,
         brake=brake,
-        verdicts=tuple(slo_verdict(name, verdict, roles[name]) for name, verdict in (verdicts or {}).items()),
+        verdicts=tuple(
+            slo_verdict(name, verdict, roles[name], reason=because) for name, verdict in (verdicts or {}).items()
+        ),
         monitoring=tuple(monitoring),
     )
     return Fact(value=state, error=error)
 
 
-def slo_verdict(name: str, verdict: Verdict, role: Role = Role.CRITICAL) -> SloVerdict:
+def slo_verdict(name: str, verdict: Verdict, role: Role = Role.CRITICAL, *, reason: str | None = None) -> SloVerdict:
     measured = verdict in {Verdict.PASS, Verdict.FAIL, Verdict.UNDECIDED}
     return SloVerdict(
         slo=name,
         role=role,
         verdict=verdict,
-        reason=verdict.value,
+        reason=reason or verdict.value,
         message=f"{name} is {verdict.value}.",
         candidate=Count(total=1000 if measured else 0, bad=40 if measured else 0),
         stable=Count(total=9000, bad=90),

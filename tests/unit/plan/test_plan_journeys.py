@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from kstatus import Status, kstatus
 from openapi import violations
-from trial_laws import ends_by_harm, grows_by_proof, keeps_slots
+from trial_laws import ends_by_harm, goes_back_by_right, grows_by_proof, keeps_slots
 
 from perennial.api.messages.policy import Policy
 from perennial.api.messages.state import Brake, State, Weights
@@ -37,18 +37,23 @@ class Journey:
 
     def __init__(self, undecided: str) -> None:
         trial = {"steps": [{"weight": 10}, {"weight": 50, "minSeconds": 60}], "maxSeconds": 3600}
-        subject = deployment(canary={**trial, "onUndecided": undecided, "scaleDownDelaySeconds": 30})
+        subject = deployment(
+            canary={**trial, "onUndecided": undecided, "scaleDownDelaySeconds": 30, "rollbackWindowSeconds": 1800}
+        )
         self.now: datetime = NOW
         self.world: World = given(subject, registry=registry(versions=VERSIONS))
         self.policy: Policy | None = None
         self.braked: set[str] = set()
         self.verdict = Verdict.UNDECIDED
+        self.watched = Verdict.UNDECIDED
+        self.requests = 0
         self.speaks = True
         self.confirmed = True
         self.weights: dict[Slot, int] = {"a": 1000, "b": 0}
         self.trials: list[str] = []
         self.served: set[str] = set()
         self.mlflow = True
+        self.ways: Counter[str] = Counter()
         self.stories: list[str] = []
 
     # --- the operator ---
@@ -87,6 +92,7 @@ class Journey:
                     assert self.speaks
                     if self.policy is None or told.revision != self.policy.revision:
                         self.policy, self.verdict, self.confirmed = told, Verdict.UNDECIDED, False
+                        self.watched = Verdict.UNDECIDED
                 case SetAlias(version=version):
                     assert version in self.served
                     done = CallResult(value={}) if self.mlflow else CallResult(error="MLflow does not answer.")
@@ -96,6 +102,7 @@ class Journey:
         assert plan.status is not None
         assert list(violations(plan.status, SCHEMA)) == []
         keeps_slots(seen, plan)
+        self.ways[goes_back_by_right(seen, plan, self.now)] += 1
         if self.status().canary is not None:
             grows_by_proof(seen, plan, self.now)
             ends_by_harm(seen, plan)
@@ -167,6 +174,7 @@ class Journey:
             members={slot: self.addresses(slot) for slot in SLOTS},
             brake=brake,
             verdicts=(slo_verdict("errors", self.verdict),) if trial else (),
+            watch=(slo_verdict("errors", self.watched),) if self.policy and self.policy.watch else (),
         )
         return Fact(value=state)
 
@@ -212,6 +220,24 @@ class Journey:
         if self.policy is not None and self.policy.canary is not None:
             self.braked.add(self.policy.canary.id)
 
+    def what_answers_breaks_its_promise(self) -> None:
+        self.watched = Verdict.FAIL
+
+    def somebody_asks_for_the_version_before(self) -> None:
+        subject = self.world.subject_of("ModelDeployment", NAME)
+        self.requests += 1
+        asked = {"perennial.dev/request": f"rollback@{self.requests}"}
+        metadata = {**subject["metadata"], "annotations": {**subject["metadata"]["annotations"], **asked}}
+        self.world = self.world.but({**subject, "metadata": metadata})
+
+    def a_promotion_is_regretted(self) -> None:
+        """A version is promoted, and breaks its promise at once."""
+        for _ in range(4):
+            self.all_is_well(Verdict.PASS)
+            self.reconcile("all")
+        self.routers_follow()
+        self.what_answers_breaks_its_promise()
+
     def the_collector_falls_silent_or_speaks(self, speaks: bool) -> None:
         self.speaks = speaks
 
@@ -240,7 +266,8 @@ class Journey:
         self.the_collector_falls_silent_or_speaks(speaks=True)
         self.mlflow_goes_or_comes(answers=True)
         self.it_is_suspended_or_not(suspend=False)
-        for _ in range(12):
+        self.watched = Verdict.PASS
+        for _ in range(16):
             self.good_weather()
         status, spec = self.status(), self.world.subject_of("ModelDeployment", NAME)["spec"]
         assert status.stable is not None
@@ -302,6 +329,9 @@ WEATHER: list[tuple[str, tuple[Any, ...]]] = [
     *(("the_verdict_changes", (verdict,)) for verdict in Verdict),
     *[("the_collector_brakes", ())] * 3,
     *[("a_trial_gets_under_way", ())] * 6,
+    *[("what_answers_breaks_its_promise", ())] * 2,
+    *[("a_promotion_is_regretted", ())] * 4,
+    *[("somebody_asks_for_the_version_before", ())] * 3,
     *(("the_collector_falls_silent_or_speaks", (speaks,)) for speaks in (True, True, True, False)),
     *(("mlflow_goes_or_comes", (answers,)) for answers in (True, False)),
     *(("another_version_is_wanted", (version,)) for version in VERSIONS * 2),
@@ -312,6 +342,7 @@ WEATHER: list[tuple[str, tuple[Any, ...]]] = [
 
 def test_it_stays_safe_and_arrives() -> None:
     stories: Counter[str] = Counter()
+    ways: Counter[str] = Counter()
 
     @settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
     @hypothesis.given(
@@ -328,7 +359,9 @@ def test_it_stays_safe_and_arrives() -> None:
             journey.reconcile("all")
         journey.arrive()
         stories.update(journey.stories)
+        ways.update(journey.ways)
 
     hold()
     told = ("CanaryStarted", "CanaryStep", "Promoted", "RolledBack", "Superseded")
     assert min(stories[reason] for reason in told) >= 5, f"the weather was too calm to prove anything: {stories}"
+    assert min(ways[way] for way in ("going back", "went back")) >= 5, f"the weather was too calm: {ways}"

@@ -332,6 +332,55 @@ NO_DATA, ERROR = Verdict.NO_DATA, Verdict.ERROR
             ["Superseded"],
             id="the stable version is wanted again: the trial ends",
         ),
+        *(
+            pytest.param(
+                running(ON_TRIAL, {"errors": FAIL}, wants=wants, weights=AT_10),
+                "3@a answers, 4@b is kept",
+                ["RolledBack"],
+                id=f"but one that does harm is rolled back, also where {wants} is wanted",
+            )
+            for wants in ("5", "3")
+        ),
+        # traffic that is not split as it was told to be
+        pytest.param(
+            running(ON_TRIAL, {"errors": PASS}, because="SampleRatioMismatch", weights=AT_10),
+            "3@a answers, 4@b on trial at step 1 with 10 %",
+            [],
+            id="a mismatch holds whatever else is said",
+        ),
+        *(
+            pytest.param(
+                running(
+                    LATE,
+                    {"errors": verdict},
+                    because="SampleRatioMismatch",
+                    spec=on_undecided("Promote"),
+                    weights=AT_10,
+                ),
+                "3@a answers, 4@b on trial at step 1 with 10 %",
+                [],
+                id=f"never promoted through a mismatch, late and {verdict.value}",
+            )
+            for verdict in (PASS, UNDECIDED)
+        ),
+        pytest.param(
+            running(
+                LATE,
+                {"errors": UNDECIDED, "flaky": UNDECIDED},
+                because="SampleRatioMismatch",
+                spec=on_undecided("Rollback"),
+                weights=AT_10,
+            ),
+            "3@a answers, 4@b is kept",
+            ["RolledBack"],
+            id="a mismatch does not keep onUndecided: Rollback from its turn",
+        ),
+        pytest.param(
+            running(LATE, {"errors": UNDECIDED}, because="OverDispersed", spec=on_undecided("Promote"), weights=AT_10),
+            "4@b answers, 3@a is kept",
+            ["Promoted"],
+            id="too dispersed to tell is undecided, and no more",
+        ),
         # undecided for too long
         *(
             pytest.param(running(LATE, verdicts, spec=on_undecided(choice), **said), then, story, id=name)

@@ -31,7 +31,7 @@ from given_deployment import (
 )
 
 from perennial.plan.actions import Plan, PutPolicy, SetAlias
-from perennial.plan.observed import CallResult
+from perennial.plan.observed import CallResult, Fact
 from perennial.terms.words import Verdict
 
 PASS, FAIL, UNDECIDED = Verdict.PASS, Verdict.FAIL, Verdict.UNDECIDED
@@ -255,3 +255,110 @@ def test_the_identity_of_a_canary_is_unique() -> None:
     assert again["id"] != first["id"]
     assert first["startedTime"] == first["stepStartedTime"] == NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
     assert later(0) == NOW
+
+
+def test_a_loser_is_rejected_also_where_another_version_is_wanted_meanwhile() -> None:
+    plan = plan_of(running(ON_TRIAL, {"errors": FAIL}, weights=AT_10, wants="5"))
+    assert status(plan)["rejected"] == [version("4")]
+
+
+@pytest.mark.parametrize(
+    ("before", "how", "after"),
+    [
+        pytest.param({"attempts": 2}, {"verdicts": {"errors": FAIL}}, 3, id="a trial with requests counts"),
+        pytest.param({"attempts": 2}, {"wants": "5"}, 3, id="also one that was superseded: it was looked at"),
+        pytest.param({"attempts": 2, "canary": canary(step=0)}, {"wants": "5"}, 2, id="not one without requests"),
+        pytest.param(
+            {"attempts": 2, "canary": canary(step=2)}, {"verdicts": GOOD, "weights": AT_50}, 0, id="a promotion ends it"
+        ),
+    ],
+)
+def test_the_trials_of_a_lineage_are_counted(before: Mapping[str, Any], how: dict[str, Any], after: int) -> None:
+    """Each gets less of what all of them together may be wrong."""
+    plan = plan_of(running({**ON_TRIAL, **before}, how.pop("verdicts", None), **{"weights": AT_10, **how}))
+    assert status(plan)["attempts"] == after
+    assert "canary" not in status(plan)
+
+
+def test_a_trial_knows_its_number() -> None:
+    begun = plan_of(running({**STABLE, "attempts": 3}))
+    assert status(begun)["canary"]["attempt"] == 4
+    (call,) = plan_of(running({**ON_TRIAL, "canary": {**canary(), "attempt": 4}}, behind=True)).calls
+    assert isinstance(call, PutPolicy)
+    assert call.policy.canary is not None
+    assert call.policy.canary.attempt == 4
+
+
+QUOTA = 'pods "delay-b-x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5'
+SECURITY = 'pods "delay-b-x" is forbidden: violates PodSecurity "restricted:latest": privileged'
+
+
+def short(status_: Mapping[str, Any], refused: str = QUOTA) -> World:
+    """Return the world in which the pods of slot b may not be created."""
+    world = running(status_, not_ready=["b"])
+    work = workload(world.subject("ModelDeployment"), "b", version=version("4"), ready=0, refused=refused)
+    return world.but(work)
+
+
+@pytest.mark.parametrize(("refused", "reason"), [(QUOTA, "QuotaExceeded"), (SECURITY, "PodsRefused")])
+def test_a_shortage_outside_is_held_against_no_version(refused: str, reason: str) -> None:
+    late = {**PREPARING, "canary": canary(step=0, begun=6000)}
+    plan = plan_of(short(late, refused))
+    assert roles(plan) == "3@a answers, 4@b on trial at step 0 with 0 %"
+    assert [event.reason for event in plan.events] == [reason]
+    assert refused in plan.events[0].message
+    assert status(plan)["canary"]["blockedTime"] == "2026-03-01T12:00:00Z"
+    assert refused in message(plan, "Progressing")
+    waits = planned(short(status(plan), refused), "ModelDeployment", NAME, later(86400))
+    assert roles(waits) == "3@a answers, 4@b on trial at step 0 with 0 %"
+    assert waits.events == ()
+    assert status(waits)["rejected"] == []
+    # Once the pods may be created, the deadline counts from then.
+    free = planned(running(status(waits), not_ready=["b"]), "ModelDeployment", NAME, later(86400))
+    assert "blockedTime" not in status(free)["canary"]
+    assert status(free)["canary"]["startedTime"] == "2026-03-02T12:00:00Z"
+    soon = planned(running(status(free), not_ready=["b"]), "ModelDeployment", NAME, later(86400 + 599))
+    assert roles(soon) == "3@a answers, 4@b on trial at step 0 with 0 %"
+    over = planned(running(status(free), not_ready=["b"]), "ModelDeployment", NAME, later(86400 + 600))
+    assert (roles(over), status(over)["rejected"]) == ("3@a answers, 4@b is kept", [version("4")])
+
+
+def test_a_candidate_whose_pods_may_be_created_again_goes_on() -> None:
+    blocked = {**PREPARING, "canary": {**canary(step=0, begun=6000), "blockedTime": "2026-03-01T11:00:00Z"}}
+    free = plan_of(running(blocked))
+    assert "blockedTime" not in status(free)["canary"]
+    assert roles(plan_of(running(status(free)))) == "3@a answers, 4@b on trial at step 1 with 10 %"
+
+
+def test_what_the_last_release_recorded_is_taken_over() -> None:
+    """Its server was a bag of fields with the same names, its evidence had others, triggers were `slo/<name>`."""
+    slo = {"name": "errors", "verdict": "Undecided", "message": "m", "requests": 100, "bad": 3, "eHarm": "1.2"}
+    monitored_ = {
+        "name": "missed",
+        "verdict": "Pass",
+        "modelVersion": "3",
+        "value": "0.5",
+        "cohort": ON_TRIAL["canary"]["startedTime"],
+    }
+    decision = {
+        "time": "2026-02-01T00:00:00Z",
+        "trigger": "slo/missed",
+        "decision": "Passed",
+        "reason": "GatePassed",
+        "message": "",
+    }
+    before = {
+        **ON_TRIAL,
+        "canary": {**ON_TRIAL["canary"], "slos": [slo]},
+        "slos": [monitored_],
+        "retraining": {"started": 1, "decisions": [decision]},
+        "previous": None,
+    }
+    known = {key: value for key, value in before.items() if value is not None}
+    plan = plan_of(running(known).but(state=Fact(error="timeout")))
+    assert roles(plan) == "3@a answers, 4@b on trial at step 1 with 10 %"
+    assert status(plan)["canary"]["slos"] == [{"name": "errors", "verdict": "Undecided", "reason": "", "message": "m"}]
+    assert status(plan)["slos"] == [{"name": "missed", "verdict": "Pass", "reason": "", "message": "", "value": "0.5"}]
+    assert status(plan)["stable"]["server"] == ON_TRIAL["stable"]["server"]
+    assert status(plan)["canary"]["attempt"] == 1
+    assert status(plan)["retraining"]["decisions"] == [decision]

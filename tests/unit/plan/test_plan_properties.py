@@ -23,7 +23,8 @@ from perennial.plan import dataset as dataset_kind
 from perennial.plan import model_deployment as model_deployment_kind
 from perennial.plan import training_run as training_run_kind
 from perennial.plan.actions import Change, EnsureRun, Plan, RegisterVersion
-from perennial.plan.model_deployment.wanted import Wanted, wanted
+from perennial.plan.model_deployment import situation
+from perennial.plan.model_deployment.wanted import Wanted
 from perennial.schema.crd import KINDS
 from perennial.schema.structural import structural
 
@@ -175,7 +176,7 @@ def wanted_by(world: World, status: Mapping[str, Any]) -> None:
     """The version that is wanted answers, all of it, and nothing is on trial."""
     seen = model_deployment_kind.observe(world, world, world, world.settings, NAMESPACE, NAME)
     assert seen is not None
-    want = wanted(seen)
+    want = seen.want
     assert isinstance(want, Wanted)
     assert (status["stable"]["version"], "canary" in status) == (want.version, False)
     assert "since" in status["stable"]
@@ -219,11 +220,14 @@ def test_the_order_of_what_is_seen_does_not_matter() -> None:
     @given(kind=st.sampled_from(sorted(WORLDS)), data=st.data())
     def hold(kind: str, data: st.DataObject) -> None:
         world = data.draw(WORLDS[kind])
-        seen = MODULES[kind].observe(world, world, world, world.settings, NAMESPACE, SUBJECTS[kind])
+        observed = MODULES[kind].observe(world, world, world, world.settings, NAMESPACE, SUBJECTS[kind])
+        seen = observed.seen if kind == "ModelDeployment" else observed
         lists = [field.name for field in dataclasses.fields(seen) if field.name in {"jobs", "pods", "runs"}]
         assert lists
         other = {name: data.draw(st.permutations(list(getattr(seen, name)))) for name in lists}
-        assert MODULES[kind].plan(dataclasses.replace(seen, **other), NOW) == MODULES[kind].plan(seen, NOW)
+        shuffled = dataclasses.replace(seen, **other)
+        again = situation(shuffled) if kind == "ModelDeployment" else shuffled
+        assert MODULES[kind].plan(again, NOW) == MODULES[kind].plan(observed, NOW)
 
     hold()
 

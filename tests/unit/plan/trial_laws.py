@@ -11,6 +11,7 @@ from perennial.api.model_deployment import (
     Candidate,
     ModelDeploymentSpec,
     ModelDeploymentStatus,
+    Previous,
 )
 from perennial.plan.actions import Plan
 from perennial.plan.model_deployment.policy import policy
@@ -93,19 +94,51 @@ def ends_by_harm(world: World, plan: Plan) -> str:
 def keeps_slots(world: World, plan: Plan) -> str:
     """A slot that may get requests is neither emptied nor given away, and no two versions share one."""
     before, now = recorded(world)[1], after(plan)
-    in_use = {item.slot for item in (before.stable, before.canary, before.previous) if item is not None}
+    in_use = {item.slot for item in (before.stable, before.canary, warm(before)) if item is not None}
     assert not {delete.name[-1] for delete in plan.deletes} & in_use
     kept = {item.slot: item.version for item in (now.previous, now.canary, now.stable) if item is not None}
     assert len(kept) == sum(item is not None for item in (now.previous, now.canary, now.stable))
     if before.stable is not None and before.stable.since is not None:
         assert kept.get(before.stable.slot) == before.stable.version
-    if before.previous is None or now.previous is not None:
+    left = warm(before)
+    if left is None or warm(now) is not None:
         return "kept"
     state = heard(world)
     assert state is not None
     assert state.weights.verified is not None
-    assert state.weights.verified.get(before.previous.slot, 0) == 0
+    assert state.weights.verified.get(left.slot, 0) == 0
     return "let go"
+
+
+def warm(status: ModelDeploymentStatus) -> Previous | None:
+    """Return the version before while it has pods, or they are being started."""
+    return status.previous if status.previous is not None and not status.previous.scaled_down else None
+
+
+def goes_back_by_right(world: World, plan: Plan, at: datetime) -> str:
+    """Nobody answers but who won a trial, or who answered before: inside the window, shown or asked for, and ready."""
+    (spec, before), now = recorded(world), after(plan)
+    if now.restoring is not None and before.restoring is None:
+        assert before.previous is not None
+        assert before.previous.rollback_until is not None
+        assert at < before.previous.rollback_until
+        assert before.canary is None
+        critical = {slo.name for slo in spec.slos if slo.decides("stable")} - {*before.previous.broken_alike}
+        state = heard(world)
+        failed = {item.slo for item in (state.watch if state else ()) if item.verdict is Verdict.FAIL}
+        asked = now.last_request is not None and now.last_request != before.last_request
+        assert asked or failed & critical
+        return "going back"
+    changed = before.stable is not None and now.stable is not None and now.stable.version != before.stable.version
+    if not changed or before.stable is None or before.stable.since is None or now.stable is None:
+        return "stays"
+    if before.canary is not None and before.canary.version == now.stable.version:
+        return "promoted"
+    assert before.restoring is not None
+    assert before.previous is not None
+    assert now.stable.version == before.previous.version
+    assert before.stable.version in now.rejected
+    return "went back"
 
 
 def retrains_one_at_a_time(world: World, plan: Plan) -> str:

@@ -58,6 +58,9 @@ class Previous(Deployed):
     rollback_until: Annotated[
         Time | None, Field(description="Until when it can be gone back to; absent: it lost its trial.")
     ] = None
+    scaled_down: Annotated[
+        bool, Field(description="Whether its pods have ended; they are started to go back to it.")
+    ] = False
     broken_alike: Annotated[
         tuple[Annotated[str, Field(max_length=63)], ...],
         Field(max_length=16, description="The SLOs that it broke itself when the next version was promoted."),
@@ -88,6 +91,15 @@ class Candidate(Deployed):
     weight: Annotated[WeightStatus, Field(description="Its share of the requests.")]
     started_time: Annotated[Time, Field(description="When the canary began.")]
     step_started_time: Annotated[Time, Field(description="When the step began.")]
+    blocked_time: Annotated[
+        Time | None,
+        Field(
+            description=(
+                "Since when its pods may not be created, for want of quota or the like: its time stands still, and "
+                "startedTime is set anew when they may."
+            )
+        ),
+    ] = None
     slos: Annotated[tuple[Finding, ...], Field(max_length=16, description="What the evidence says so far.")] = ()
 
 
@@ -97,7 +109,6 @@ class Decision(StrEnum):
     PROMOTED = "Promoted"
     ROLLED_BACK = "RolledBack"
     SUPERSEDED = "Superseded"
-    NOT_STARTED = "NotStarted"
 
 
 class HistoryEntry(Part):

@@ -7,8 +7,9 @@ from typing import Any
 
 from perennial.api.dataset import DatasetStatus, DatasetVersion, Expectations, FailedExpectation, Severity
 from perennial.api.messages.check import Check
-from perennial.manifests.jobs import ENDED, WAITING_REASONS, JobOutcome, JobPhase, job_outcome
+from perennial.manifests.jobs import ENDED, JobOutcome, JobPhase, job_outcome
 from perennial.manifests.manifest import name_of
+from perennial.manifests.pods import STUCK
 from perennial.plan.actions import Apply, Create, Delete, Emit, Plan
 from perennial.plan.conditions import Mark, condition, mark, progress, repeat, settle
 from perennial.plan.dataset.observe import DatasetSeen
@@ -20,7 +21,6 @@ RETRY_SECONDS = 60
 RECHECK_SECONDS = 300
 """How long after data was found invalid it is looked at again, where no refresh says so."""
 KEPT_VERSIONS = 10
-STUCK = frozenset({*WAITING_REASONS.values(), "NotScheduled", "ClaimNotFound", "ClaimNotBound"})
 """What keeps a check from starting: no news any more once it has started."""
 UNREADABLE = 65
 """The exit code of a check whose source cannot be read as data."""

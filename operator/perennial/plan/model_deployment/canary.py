@@ -1,343 +1,330 @@
 """How a candidate is put on trial: prepared, given steps, promoted or rolled back.
 
-Every function takes what was seen and returns the next status with its story, or None where it has nothing to say.
-At most one transition is made in a plan; it is recorded before the collector hears of it.
+Whether it may step or be promoted is one list: `HOLDS`, each of which may hold it and says why.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import exp
 
-from perennial.api.messages.state import Brake, State
-from perennial.api.model_deployment import (
-    CanaryOnUndecided,
-    Candidate,
-    Decision,
-    Deployed,
-    HistoryEntry,
-    ModelDeploymentStatus,
-    Previous,
-    Stable,
-    Step,
-    WeightStatus,
-)
+from perennial.api.messages.state import Brake, SloVerdict, State
+from perennial.api.model_deployment import CanaryOnUndecided, Candidate, Step
 from perennial.manifests.build import hashed
-from perennial.manifests.deployments import ready_addresses, rollout
 from perennial.manifests.jobs import sentence
-from perennial.plan.actions import Emit
+from perennial.manifests.pods import REFUSALS
+from perennial.plan.model_deployment import record
 from perennial.plan.model_deployment.findings import on_trial
-from perennial.plan.model_deployment.observe import ModelDeploymentSeen
-from perennial.plan.model_deployment.policy import policy
+from perennial.plan.model_deployment.record import Transition
+from perennial.plan.model_deployment.situation import Situation
 from perennial.plan.model_deployment.wanted import Wanted
+from perennial.terms import reasons
+from perennial.terms.finding import Finding
 from perennial.terms.words import Role, Slot, Verdict
 
-KEPT = 10
 PRINTABLE_LOG = 600
 """e^600 is still a float; beyond, an e-value is written as a power of ten."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """A transition: the status after it, and what is told of it."""
-
-    status: ModelDeploymentStatus
-    event: Emit | None = None
+# --- it loses ---
 
 
-def heard(seen: ModelDeploymentSeen) -> State | None:
-    """Return what the collector says of the policy that is recorded; None while it is silent or behind."""
-    state, told = seen.collector.value, policy(seen.spec, seen.status)
-    if seen.collector.error is not None or state is None or told is None or state.policy_revision != told.revision:
+def braked(situation: Situation, now: datetime) -> Transition | None:
+    """Record why the collector has taken the candidate's traffic away: whatever else it says, and of which policy."""
+    candidate, said = situation.status.canary, situation.seen.collector.value
+    if candidate is None or said is None or said.brake is None or said.brake.canary_id != candidate.id:
         return None
-    return state
+    return _rolled_back(situation, candidate, reasons.HARMFUL, _evidence(said.brake), now)
 
 
-def first(seen: ModelDeploymentSeen, want: Wanted, now: datetime) -> Turn | None:
-    """The first version has nothing to be compared with: it answers once it is ready, and may be replaced till then."""
-    stable = seen.status.stable
-    another = stable is None or (stable.since is None and stable.version != want.version)
-    if another and not seen.spec.suspend:
-        fresh = Stable(
-            version=want.version, model_version=want.model_version, slot="a", digest=want.digest, server=want.server
-        )
-        return Turn(status=seen.status.model_copy(update={"stable": fresh}))
-    if stable is None:
+def harmed(situation: Situation, now: datetime) -> Transition | None:
+    """Roll back what fails a Critical SLO, even where the collector has not braked it."""
+    candidate, report = situation.status.canary, situation.report
+    if candidate is None or candidate.step == 0 or report is None:
         return None
-    ready = rollout(seen.slots.get(stable.slot), seen.pods, version=stable.version).ready
-    if stable.since is None and ready and routed(seen, stable):
-        message = (
-            f"Model version {stable.model_version} answers; it is the first, so there was nothing to compare it with."
-        )
-        return Turn(
-            status=seen.status.model_copy(update={"stable": stable.model_copy(update={"since": now})}),
-            event=Emit(type="Normal", reason="FirstVersionServes", message=message, action="Promote"),
-        )
-    return None
+    critical = (item for item in report.verdicts if item.role is Role.CRITICAL)
+    failed = next((item for item in critical if item.verdict is Verdict.FAIL), None)
+    if failed is None:
+        return None
+    return _rolled_back(situation, candidate, reasons.HARMFUL, f"{failed.slo}: {failed.message}", now)
 
 
-def begin(seen: ModelDeploymentSeen, want: Wanted, now: datetime) -> Turn | None:
-    """A version that is neither stable nor already rolled back gets a trial, in the slot that does not answer."""
-    stable = seen.status.stable
+def supersedes(situation: Situation, now: datetime) -> Transition | None:
+    """End a trial without a verdict where another version is wanted."""
+    candidate, want = situation.status.canary, situation.want
+    if candidate is None or situation.spec.suspend or not isinstance(want, Wanted) or want.version == candidate.version:
+        return None
+    message = f"{_named(candidate)} is taken off trial: Version {want.version} is wanted instead."
+    return record.superseded(
+        situation.status, candidate, message=message, findings=_findings(situation), keep=_warm(situation), now=now
+    )
+
+
+# --- it begins ---
+
+
+def begins(situation: Situation, now: datetime) -> Transition | None:
+    """Put a version on trial that is neither stable nor rolled back before, in the slot that does not answer."""
+    status, want = situation.status, situation.want
+    stable = status.stable
     if (
-        seen.spec.suspend
-        or seen.status.canary is not None
+        not isinstance(want, Wanted)
+        or situation.spec.suspend
+        or status.canary is not None
+        or status.restoring is not None
         or stable is None
         or stable.since is None
         or want.version == stable.version
-        or want.version in seen.status.rejected
-        or not _slot_is_free(seen)
+        or want.version in status.rejected
+        or not situation.slot_is_free()
     ):
         return None
-    count = seen.status.canaries + 1
-    canary = Candidate(
-        id=f"{count}-{hashed(seen.owner.uid, count, want.version)}",
-        version=want.version,
-        model_version=want.model_version,
-        digest=want.digest,
-        server=want.server,
-        slot=_other(stable.slot),
-        step=0,
-        weight=WeightStatus(desired=0),
-        started_time=now,
-        step_started_time=now,
-    )
+    count = status.canaries + 1
     against = f"{stable.model_version} ({stable.version})"
     message = f"Model version {want.model_version} ({want.version}) is put on trial against {against}."
-    return Turn(
-        status=seen.status.model_copy(update={"canary": canary, "canaries": count, "previous": None}),
-        event=Emit(type="Normal", reason="CanaryStarted", message=message, action="Canary"),
-    )
+    trial = f"{count}-{hashed(situation.seen.owner.uid, count, want.version)}"
+    return record.trial_began(status, want, slot=_other(stable.slot), trial=trial, message=message, now=now)
 
 
-def supersede(seen: ModelDeploymentSeen, want: Wanted, now: datetime) -> Turn | None:
-    """What is wanted has changed: the trial ends without a verdict."""
-    canary = seen.status.canary
-    if canary is None or seen.spec.suspend or want.version == canary.version:
+def is_blocked(situation: Situation, now: datetime) -> Transition | None:
+    """Stop the clock of a candidate whose pods may not be created: a shortage outside says nothing of the version."""
+    candidate = situation.status.canary
+    if candidate is None or candidate.step > 0 or candidate.blocked_time is not None:
         return None
-    return _end(
-        seen,
-        canary,
-        now,
-        decision=Decision.SUPERSEDED,
-        reason="Superseded",
-        why=f"Version {want.version} is wanted instead.",
-    )
-
-
-def braked(seen: ModelDeploymentSeen, now: datetime) -> Turn | None:
-    """The collector has already taken the traffic away: record why."""
-    canary, state = seen.status.canary, seen.collector.value
-    if canary is None or state is None or state.brake is None or state.brake.canary_id != canary.id:
+    found = situation.rollout(candidate)
+    if found.ready or found.reason not in REFUSALS:
         return None
-    return _end(seen, canary, now, decision=Decision.ROLLED_BACK, reason="Harmful", why=_evidence(state.brake))
+    message = f"{_named(candidate)} waits, and is not judged meanwhile: {found.message}"
+    return record.blocked(situation.status, candidate, found.reason, message, now)
 
 
-def prepare(seen: ModelDeploymentSeen, now: datetime) -> Turn | None:
-    """The candidate's pods become ready in time; once every router means exactly them, they get the first traffic."""
-    canary = seen.status.canary
-    if canary is None or canary.step > 0:
+def is_unblocked(situation: Situation, now: datetime) -> Transition | None:
+    """Start the clock anew once the pods may be created."""
+    candidate = situation.status.canary
+    if candidate is None or candidate.blocked_time is None or situation.rollout(candidate).reason in REFUSALS:
         return None
-    found = rollout(seen.slots.get(canary.slot), seen.pods, version=canary.version)
-    deadline = canary.started_time + timedelta(seconds=seen.spec.canary.progress_deadline_seconds)
-    if not found.ready and now >= deadline:
-        message = f"The pods were not ready within {seen.spec.canary.progress_deadline_seconds} s: {found.message}"
-        return _end(seen, canary, now, decision=Decision.ROLLED_BACK, reason="ProgressDeadlineExceeded", why=message)
-    if not found.ready or seen.spec.suspend or not routed(seen, canary):
+    return record.unblocked(situation.status, candidate, now)
+
+
+def is_late(situation: Situation, now: datetime) -> Transition | None:
+    """Roll back a candidate whose pods do not get ready in time."""
+    candidate = situation.status.canary
+    if candidate is None or candidate.step > 0 or candidate.blocked_time is not None:
         return None
-    return _step(seen, canary, 1, now)
+    found, seconds = situation.rollout(candidate), situation.spec.canary.progress_deadline_seconds
+    if found.ready or now < candidate.started_time + timedelta(seconds=seconds):
+        return None
+    why = f"The pods were not ready within {seconds} s: {found.message}"
+    return _rolled_back(situation, candidate, reasons.PROGRESS_DEADLINE_EXCEEDED, why, now)
 
 
-def routed(seen: ModelDeploymentSeen, deployed: Deployed) -> bool:
-    """Whether every router would send a slot's requests to the ready pods of this version and to nobody else.
+def takes_traffic(situation: Situation, now: datetime) -> Transition | None:
+    """Give the candidate its first step once its pods are ready and every router means exactly them."""
+    candidate = situation.status.canary
+    if candidate is None or candidate.step > 0 or situation.spec.suspend:
+        return None
+    if not situation.rollout(candidate).ready or not situation.routed(candidate):
+        return None
+    return _stepped(situation, candidate, 1, now)
 
-    Routers learn of pods by DNS, seconds late. Without this, the first requests of a candidate would fail for want of a
-    pod, or be answered by the pods that had the slot before, and count against (or for) the wrong version.
+
+# --- it grows ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Why a candidate may neither step nor be promoted now. `waived`: `onUndecided: Promote` may pass it by in the end.
+
+    `message` is empty where the verdicts say it already.
     """
-    state = heard(seen)
-    addresses = ready_addresses(seen.pods, deployed.slot, deployed.version)
-    return bool(addresses) and state is not None and (state.members or {}).get(deployed.slot) == addresses
+
+    reason: str
+    message: str = ""
+    waived: bool = False
 
 
-def judge(seen: ModelDeploymentSeen, now: datetime) -> Turn | None:
-    """Step or promote when every critical SLO passes, at live weights and after the step's least time; else wait."""
-    canary = seen.status.canary
-    if canary is None or canary.step == 0:
+Check = Callable[[Situation, Candidate, State, datetime], Hold | None]
+
+
+def suspended(situation: Situation, candidate: Candidate, report: State, now: datetime) -> Hold | None:
+    """Hold what is suspended."""
+    del candidate, report, now
+    return Hold(reason=reasons.SUSPENDED) if situation.spec.suspend else None
+
+
+def misrouted(situation: Situation, candidate: Candidate, report: State, now: datetime) -> Hold | None:
+    """Hold while the traffic is not split as it was told to be: a comparison means nothing then."""
+    del situation, candidate, now
+    found = next((item for item in report.verdicts if item.reason == reasons.SAMPLE_RATIO_MISMATCH), None)
+    return None if found is None else Hold(reason=reasons.SAMPLE_RATIO_MISMATCH, message=sentence(found.message))
+
+
+def not_in_force(situation: Situation, candidate: Candidate, report: State, now: datetime) -> Hold | None:
+    """Hold until every router has confirmed the candidate's share."""
+    del report, now
+    if situation.share(candidate.slot) == candidate.weight.desired * 10:
         return None
-    state = heard(seen)
-    if state is not None:
-        failed = next(
-            (item for item in state.verdicts if item.role is Role.CRITICAL and item.verdict is Verdict.FAIL), None
-        )
-        if failed is not None:
-            return _end(
-                seen,
-                canary,
-                now,
-                decision=Decision.ROLLED_BACK,
-                reason="Harmful",
-                why=f"{failed.slo}: {failed.message}",
-            )
-        if not seen.spec.suspend and _passes(seen, canary, state, now):
-            last = canary.step >= len(seen.spec.canary.steps)
-            return _promote(seen, canary, state, now) if last else _step(seen, canary, canary.step + 1, now)
-    return _give_up(seen, canary, state, now)
+    return Hold(reason=reasons.WEIGHT_NOT_CONFIRMED, message="Not every router has confirmed the weights yet.")
 
 
-def watch(seen: ModelDeploymentSeen) -> ModelDeploymentStatus:
-    """Return the status with what is known of the trial so far: weights and evidence."""
-    canary, state = seen.status.canary, heard(seen)
-    if canary is None or state is None or canary.step == 0:
-        return seen.status
-    verified = state.weights.verified
-    shown = canary.model_copy(
-        update={
-            "weight": canary.weight.model_copy(
-                update={"verified": verified.get(canary.slot, 0) // 10 if verified is not None else None}
-            ),
-            "slos": tuple(on_trial(item) for item in state.verdicts)[:16],
-        }
-    )
-    return seen.status.model_copy(update={"canary": shown})
+def unmeasured(situation: Situation, candidate: Candidate, report: State, now: datetime) -> Hold | None:
+    """Hold while a Critical SLO that judges trials has no verdict, no data or an error."""
+    del candidate, now
+    by_name = _by_name(report)
+    for name in _promised(situation):
+        measured = [item for item in by_name.get(name, ()) if item.candidate.total > 0]
+        if not measured or any(item.verdict not in {Verdict.PASS, Verdict.UNDECIDED} for item in by_name[name]):
+            return Hold(reason=reasons.NO_MEASUREMENT)
+    return None
 
 
-def retire(seen: ModelDeploymentSeen, now: datetime) -> Turn | None:
-    """The version that lost is let go when its time is over and no router sends it anything."""
-    previous = seen.status.previous
-    if previous is None or now < previous.scale_down_time:
+def unproven(situation: Situation, candidate: Candidate, report: State, now: datetime) -> Hold | None:
+    """Hold until every Critical SLO that judges trials passes; one of a kind that nobody judges never does."""
+    del candidate, now
+    promised, by_name = _promised(situation), _by_name(report)
+    passed = [name for name in promised if by_name.get(name) and _all_pass(by_name[name])]
+    return None if promised and passed == promised else Hold(reason=reasons.UNDECIDED, waived=True)
+
+
+def too_early(situation: Situation, candidate: Candidate, report: State, now: datetime) -> Hold | None:
+    """Hold until the step has lasted as long as it must."""
+    del report
+    lasted = candidate.step_started_time + timedelta(seconds=_current(situation, candidate).min_seconds)
+    return None if now >= lasted else Hold(reason=reasons.STEP_NOT_OVER, waived=True)
+
+
+HOLDS: tuple[Check, ...] = (
+    suspended,  # spec.suspend is true.
+    misrouted,  # The traffic is not split as told, so that no comparison means anything.
+    unmeasured,  # A Critical SLO that judges trials has no measurement.
+    not_in_force,  # A router has not confirmed the step's weight.
+    unproven,  # A Critical SLO that judges trials is not shown to be kept.
+    too_early,  # The step has not lasted for its minSeconds.
+)
+"""What keeps a candidate from its next step, or from being promoted after the last one: nothing else does."""
+
+
+def hold(situation: Situation, now: datetime, *, waive: bool = False) -> Hold | None:
+    """Return the first of `HOLDS` that holds the candidate; None: it may go on.
+
+    Args:
+        situation: with a candidate that gets traffic.
+        now: the time.
+        waive: pass by those that `onUndecided: Promote` may pass by.
+    """
+    candidate, report = situation.status.canary, situation.report
+    if candidate is None or candidate.step == 0 or report is None:
+        return Hold(reason=reasons.COLLECTOR_UNAVAILABLE)
+    held = (found for check in HOLDS if (found := check(situation, candidate, report, now)) is not None)
+    return next((found for found in held if not (waive and found.waived)), None)
+
+
+def steps(situation: Situation, now: datetime) -> Transition | None:
+    """Give the next step to a candidate that nothing holds."""
+    candidate = situation.status.canary
+    last = candidate is None or candidate.step >= len(situation.spec.canary.steps)
+    if candidate is None or last or candidate.step == 0 or hold(situation, now) is not None:
         return None
-    return Turn(status=seen.status.model_copy(update={"previous": None})) if _slot_is_free(seen) else None
+    return _stepped(situation, candidate, candidate.step + 1, now)
 
 
-def _slot_is_free(seen: ModelDeploymentSeen) -> bool:
-    """Whether every router has confirmed that it sends nothing to the version that lost."""
-    previous, state = seen.status.previous, heard(seen)
-    if previous is None:
-        return True
-    verified = state.weights.verified if state else None
-    return verified is not None and verified.get(previous.slot, 0) == 0
-
-
-def _other(slot: Slot) -> Slot:
-    return "b" if slot == "a" else "a"
-
-
-def _passes(seen: ModelDeploymentSeen, canary: Candidate, state: State, now: datetime) -> bool:
-    promised = {slo.name for slo in seen.spec.slos if slo.role is Role.CRITICAL and slo.judges("trial")}
-    passed = {item.slo for item in state.verdicts if item.verdict is Verdict.PASS}
-    unsure = {item.slo for item in state.verdicts if item.verdict is not Verdict.PASS}
-    lasted = canary.step_started_time + timedelta(seconds=_current(seen, canary).min_seconds)
-    return bool(promised) and promised <= passed - unsure and _in_force(canary, state) and now >= lasted
-
-
-def _in_force(canary: Candidate, state: State) -> bool:
-    """Whether every router has confirmed the candidate's weight."""
-    verified = state.weights.verified
-    return verified is not None and verified.get(canary.slot) == canary.weight.desired * 10
-
-
-def _current(seen: ModelDeploymentSeen, canary: Candidate) -> Step:
-    return seen.spec.canary.steps[min(canary.step, len(seen.spec.canary.steps)) - 1]
-
-
-def _step(seen: ModelDeploymentSeen, canary: Candidate, number: int, now: datetime) -> Turn:
-    weight = seen.spec.canary.steps[number - 1].weight
-    stepped = canary.model_copy(
-        update={"step": number, "step_started_time": now, "weight": WeightStatus(desired=weight), "slos": ()}
-    )
-    share = f"model version {canary.model_version} gets {weight} % of the requests"
-    message = f"Step {number} of {len(seen.spec.canary.steps)}: {share}."
-    return Turn(
-        status=seen.status.model_copy(update={"canary": stepped}),
-        event=Emit(type="Normal", reason="CanaryStep", message=message, action="Canary"),
-    )
-
-
-def _promote(
-    seen: ModelDeploymentSeen, canary: Candidate, state: State | None, now: datetime, *, why: str = "Safe"
-) -> Turn:
-    old = seen.status.stable
-    shared = {"version", "model_version", "slot", "digest", "server"}
-    new = Stable(**canary.model_dump(include=shared), since=now)
-    leave = now + timedelta(seconds=seen.spec.canary.scale_down_delay_seconds)
-    previous = Previous(**old.model_dump(include=shared), scale_down_time=leave) if old else None
-    told = "; ".join(f"{item.slo}: {item.message}" for item in state.verdicts) if state else ""
-    message = f"Model version {canary.model_version} is promoted: {told}"[:1024]
-    status = seen.status.model_copy(
-        update={
-            "stable": new,
-            "previous": previous,
-            "canary": None,
-            "rejected": (),
-            "history": _history(seen, canary, now, decision=Decision.PROMOTED, reason=why, message=message),
-        }
-    )
-    return Turn(status=status, event=Emit(type="Normal", reason="Promoted", message=message[:1000], action="Promote"))
-
-
-def _end(
-    seen: ModelDeploymentSeen, canary: Candidate, now: datetime, *, decision: Decision, reason: str, why: str
-) -> Turn:
-    """The candidate loses: route first (the next policy has no canary), then scale."""
-    leave = now + timedelta(seconds=seen.spec.canary.scale_down_delay_seconds)
-    shared = {"version", "model_version", "slot", "digest", "server"}
-    rolled_back = decision is Decision.ROLLED_BACK
-    verb = "is rolled back" if rolled_back else "is taken off trial"
-    message = f"Model version {canary.model_version} ({canary.version}) {verb}: {why}"[:1024]
-    rejected = (canary.version, *(item for item in seen.status.rejected if item != canary.version))[:KEPT]
-    status = seen.status.model_copy(
-        update={
-            "canary": None,
-            "previous": Previous(**canary.model_dump(include=shared), scale_down_time=leave),
-            "rejected": rejected if rolled_back else seen.status.rejected,
-            "history": _history(seen, canary, now, decision=decision, reason=reason, message=message),
-        }
-    )
-    event = Emit(
-        type="Warning" if rolled_back else "Normal",
-        reason="RolledBack" if rolled_back else "Superseded",
-        message=message[:1000],
-        action="Rollback",
-    )
-    return Turn(status=status, event=event)
-
-
-def _history(
-    seen: ModelDeploymentSeen, canary: Candidate, now: datetime, *, decision: Decision, reason: str, message: str
-) -> tuple[HistoryEntry, ...]:
-    entry = HistoryEntry(
-        id=canary.id,
-        version=canary.version,
-        model_version=canary.model_version,
-        decision=decision,
-        reason=reason,
-        message=message,
-        time=now,
-    )
-    return (entry, *seen.status.history)[:KEPT]
-
-
-def _give_up(seen: ModelDeploymentSeen, canary: Candidate, state: State | None, now: datetime) -> Turn | None:
-    """At the deadline, `onUndecided` decides. A promotion still needs measurements, at weights that are in force."""
-    if seen.spec.suspend or now < canary.started_time + timedelta(seconds=seen.spec.canary.max_seconds):
+def is_promoted(situation: Situation, now: datetime) -> Transition | None:
+    """Promote a candidate that nothing holds at its last step."""
+    candidate = situation.status.canary
+    last = candidate is not None and 0 < candidate.step >= len(situation.spec.canary.steps)
+    if candidate is None or not last or hold(situation, now) is not None:
         return None
-    why = f"Undecided after {seen.spec.canary.max_seconds} s."
-    match seen.spec.canary.on_undecided:
+    return _promoted(situation, candidate, reasons.SAFE, now)
+
+
+def is_undecided(situation: Situation, now: datetime) -> Transition | None:
+    """Decide at the deadline as `onUndecided` says. A promotion still needs sound measurements, at weights in force."""
+    candidate, seconds = situation.status.canary, situation.spec.canary.max_seconds
+    if candidate is None or candidate.step == 0 or situation.spec.suspend:
+        return None
+    if now < candidate.started_time + timedelta(seconds=seconds):
+        return None
+    match situation.spec.canary.on_undecided:
         case CanaryOnUndecided.ROLLBACK:
-            return _end(seen, canary, now, decision=Decision.ROLLED_BACK, reason="Undecided", why=why)
-        case CanaryOnUndecided.PROMOTE if state is not None and _measured(seen, state) and _in_force(canary, state):
-            return _promote(seen, canary, state, now, why="Undecided")
+            return _rolled_back(situation, candidate, reasons.UNDECIDED, f"Undecided after {seconds} s.", now)
+        case CanaryOnUndecided.PROMOTE if hold(situation, now, waive=True) is None:
+            return _promoted(situation, candidate, reasons.UNDECIDED, now)
         case _:
             return None
 
 
-def _measured(seen: ModelDeploymentSeen, state: State) -> bool:
-    promised = {slo.name for slo in seen.spec.slos if slo.role is Role.CRITICAL and slo.judges("trial")}
-    measured = {
-        item.slo
-        for item in state.verdicts
-        if item.verdict in {Verdict.PASS, Verdict.UNDECIDED} and item.candidate.total > 0
-    }
-    return promised <= measured
+def _promised(situation: Situation) -> list[str]:
+    return [slo.name for slo in situation.spec.slos if slo.decides("trial")]
+
+
+def _by_name(report: State) -> dict[str, list[SloVerdict]]:
+    found: dict[str, list[SloVerdict]] = {}
+    for item in report.verdicts:
+        found.setdefault(item.slo, []).append(item)
+    return found
+
+
+def _all_pass(verdicts: list[SloVerdict]) -> bool:
+    return all(item.verdict is Verdict.PASS for item in verdicts)
+
+
+def _current(situation: Situation, candidate: Candidate) -> Step:
+    steps_ = situation.spec.canary.steps
+    return steps_[min(candidate.step, len(steps_)) - 1]
+
+
+def _stepped(situation: Situation, candidate: Candidate, number: int, now: datetime) -> Transition:
+    weight = situation.spec.canary.steps[number - 1].weight
+    share = f"model version {candidate.model_version} gets {weight} % of the requests"
+    message = f"Step {number} of {len(situation.spec.canary.steps)}: {share}."
+    return record.stepped(situation.status, candidate, step=number, weight=weight, message=message, now=now)
+
+
+def _promoted(situation: Situation, candidate: Candidate, reason: str, now: datetime) -> Transition:
+    verdicts = situation.report.verdicts if situation.report is not None else ()
+    told = "; ".join(f"{item.slo}: {item.message}" for item in verdicts)
+    return record.promoted(
+        situation.status,
+        candidate,
+        reason=reason,
+        message=f"Model version {candidate.model_version} is promoted: {told}",
+        findings=_findings(situation),
+        broken_alike=[item.slo for item in verdicts if item.reason == reasons.SHARED_INCIDENT],
+        keep=_warm(situation),
+        window=timedelta(seconds=situation.spec.canary.rollback_window_seconds),
+        now=now,
+    )
+
+
+def _rolled_back(situation: Situation, candidate: Candidate, reason: str, why: str, now: datetime) -> Transition:
+    return record.rolled_back(
+        situation.status,
+        candidate,
+        reason=reason,
+        message=f"{_named(candidate)} is rolled back: {why}",
+        findings=_findings(situation),
+        keep=_warm(situation),
+        now=now,
+    )
+
+
+def _named(candidate: Candidate) -> str:
+    return f"Model version {candidate.model_version} ({candidate.version})"
+
+
+def _findings(situation: Situation) -> tuple[Finding, ...]:
+    """What is found of the candidate by now; where the collector is silent, what it said last."""
+    if situation.report is not None:
+        return tuple(on_trial(item) for item in situation.report.verdicts)
+    return situation.status.canary.slos if situation.status.canary is not None else ()
+
+
+def _warm(situation: Situation) -> timedelta:
+    return timedelta(seconds=situation.spec.canary.scale_down_delay_seconds)
+
+
+def _other(slot: Slot) -> Slot:
+    return "b" if slot == "a" else "a"
 
 
 def _evidence(brake: Brake) -> str:

@@ -32,6 +32,11 @@ def on_trial(verdict: SloVerdict) -> Finding:
     )
 
 
+def on_stable(verdict: SloVerdict) -> Finding:
+    """Return what was found of an SLO on the requests of the version that answers."""
+    return on_trial(verdict).but(baseline=None)
+
+
 def on_cohorts(verdict: MonitorVerdict) -> Finding:
     """Return what was found of an SLO on the matured cohorts of the version that answers."""
     about = f" (model version {verdict.model_version}" if verdict.model_version else ""

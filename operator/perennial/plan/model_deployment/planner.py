@@ -1,158 +1,143 @@
 """Decides what a ModelDeployment needs next."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from perennial.api.model_deployment import Deployed, ModelDeploymentStatus
-from perennial.manifests.deployments import rollout
 from perennial.plan.actions import Apply, Call, Delete, Plan, PutPolicy
 from perennial.plan.conditions import settle
-from perennial.plan.model_deployment import canary
-from perennial.plan.model_deployment.findings import on_cohorts
+from perennial.plan.model_deployment import record
+from perennial.plan.model_deployment.champion import set_champion
+from perennial.plan.model_deployment.children import desired_collector, desired_router, desired_run, desired_slot
+from perennial.plan.model_deployment.findings import on_cohorts, on_stable, on_trial
 from perennial.plan.model_deployment.marks import marks
-from perennial.plan.model_deployment.observe import SLOTS, ModelDeploymentSeen, set_champion
-from perennial.plan.model_deployment.policy import policy
-from perennial.plan.model_deployment.resources import desired_collector, desired_router, desired_run, desired_slot
-from perennial.plan.model_deployment.retraining import eligible_in, retrain
-from perennial.plan.model_deployment.wanted import Wanted, wanted
+from perennial.plan.model_deployment.retraining import eligible_in
+from perennial.plan.model_deployment.seen import SLOTS
+from perennial.plan.model_deployment.situation import Situation
+from perennial.plan.model_deployment.turns import turn
 from perennial.plan.observed import delete_of
 
 PROGRESS_SECONDS = 5.0
 """How often the evidence of a running trial is shown anew in status, if nothing else happens."""
 
 
-def plan(seen: ModelDeploymentSeen, now: datetime) -> Plan:
-    """Make the plan.
+def plan(situation: Situation, now: datetime) -> Plan:
+    """Make the plan: the first of `turns.TURNS` that applies, and what is always done.
 
-    In this order, the first that applies:
-
-    1. The collector braked the candidate, or it lost for another reason: roll back.
-    2. Nothing answers yet: the first version does, once it is ready.
-    3. Something else is wanted than what is on trial: the trial ends; than what is stable: a trial begins.
-    4. The candidate's pods are ready: it gets the first step. Every critical SLO passes: the next step, or promotion.
-    5. The version that lost has been kept long enough: let it go.
-    6. The stable version breaks a promise on matured cohorts: retrain, within the guardrails.
-
-    And always: children, the collector's policy (of what is recorded), MLflow's champion, conditions.
+    That is: what is known is shown, children are as they are recorded, the collector is told the policy (of what is
+    recorded), MLflow its champion, and the conditions say the whole of it.
     """
-    want = wanted(seen)
-    turn = _turn(seen, want if isinstance(want, Wanted) else None, now)
-    status = turn.status if turn else canary.watch(seen)
-    events = [turn.event] if turn and turn.event else []
-    if turn is None:
-        retrained = retrain(seen, want if isinstance(want, Wanted) else None, now)
-        if retrained is not None:
-            status = status.model_copy(update={"retraining": retrained.status})
-            events += [retrained.event] if retrained.event else []
-    status = _monitored(seen, _championed(seen, _counted(seen, status)))
-    conditions = settle(seen.status.conditions, marks(seen, status, want), now=now, generation=seen.generation)
-    status = status.model_copy(update={"observed_generation": seen.generation, "conditions": conditions})
+    made = turn(situation, now)
+    status = made.status if made is not None else _trial_shown(situation)
+    status = _promises_shown(situation, _champion_shown(situation, _ready_shown(situation, status)))
+    conditions = settle(
+        situation.status.conditions, marks(situation, status), now=now, generation=situation.seen.generation
+    )
+    status = record.concluded(status, conditions, situation.seen.generation)
     return Plan(
-        applies=_children(seen, status),
-        calls=_calls(seen),
+        applies=_children(situation, status),
+        calls=_calls(situation),
         status=status.json_data(),
-        events=tuple(events),
-        deletes=_leftovers(seen, status),
-        requeue_after=_next_look(seen, status, now),
+        events=(made.event,) if made is not None and made.event is not None else (),
+        deletes=_leftovers(situation, status),
+        requeue_after=_next_look(situation, status, now),
     )
 
 
-def _turn(seen: ModelDeploymentSeen, want: Wanted | None, now: datetime) -> canary.Turn | None:
-    lost = canary.braked(seen, now)
-    if lost is not None:
-        return lost
-    if want is not None:
-        for decide in (canary.first, canary.supersede, canary.begin):
-            decided = decide(seen, want, now)
-            if decided is not None:
-                return decided
-    for advance in (canary.prepare, canary.judge, canary.retire):
-        advanced = advance(seen, now)
-        if advanced is not None:
-            return advanced
-    return None
+def _trial_shown(situation: Situation) -> ModelDeploymentStatus:
+    candidate, report = situation.status.canary, situation.report
+    if candidate is None or report is None or candidate.step == 0:
+        return situation.status
+    share = situation.share(candidate.slot)
+    findings = [on_trial(item) for item in report.verdicts]
+    verified = share // 10 if share is not None else None
+    return record.trial_shown(situation.status, candidate, verified=verified, findings=findings)
 
 
-def _counted(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> ModelDeploymentStatus:
+def _ready_shown(situation: Situation, status: ModelDeploymentStatus) -> ModelDeploymentStatus:
     if status.stable is None:
         return status
-    found = rollout(seen.slots.get(status.stable.slot), seen.pods, version=status.stable.version)
-    return status.model_copy(
-        update={"stable": status.stable.model_copy(update={"ready_replicas": found.ready_replicas})}
-    )
+    return record.ready_shown(status, status.stable, situation.rollout(status.stable).ready_replicas)
 
 
-def _championed(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> ModelDeploymentStatus:
-    call = set_champion(seen.spec, seen.status)
-    if call is None or seen.aliased is None or seen.aliased.value is None:
+def _champion_shown(situation: Situation, status: ModelDeploymentStatus) -> ModelDeploymentStatus:
+    call, result = set_champion(situation.spec, situation.status), situation.seen.alias_result
+    if call is None or result is None or result.value is None:
         return status
-    return status.model_copy(update={"champion": call.version})
+    return record.champion_shown(status, call.version)
 
 
-def _monitored(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> ModelDeploymentStatus:
+def _promises_shown(situation: Situation, status: ModelDeploymentStatus) -> ModelDeploymentStatus:
     """A collector that is silent changes nothing that is known."""
-    state = seen.collector.value
-    promised = {slo.name for slo in seen.spec.slos if slo.judges("cohorts")}
+    state = situation.seen.collector.value
+    promised = {slo.name for slo in situation.spec.slos if slo.judges("cohorts") or slo.judges("stable")}
     if state is None:
-        return status.model_copy(update={"slos": tuple(item for item in status.slos if item.name in promised)})
-    return status.model_copy(
-        update={"slos": tuple(on_cohorts(item) for item in state.monitoring if item.slo in promised)[:16]}
-    )
+        found = status.slos
+    else:
+        found = (*(on_cohorts(item) for item in state.monitoring), *(on_stable(item) for item in state.watch))
+    return record.promises_shown(status, [item for item in found if item.name in promised])
 
 
 def _in_use(status: ModelDeploymentStatus) -> tuple[Deployed, ...]:
-    return tuple(item for item in (status.stable, status.canary, status.previous) if item is not None)
+    """Return the versions that have pods, or should."""
+    previous = status.previous if status.previous is not None and not status.previous.scaled_down else None
+    return tuple(item for item in (status.stable, status.canary, previous) if item is not None)
 
 
-def _children(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> tuple[Apply, ...]:
+def _children(situation: Situation, status: ModelDeploymentStatus) -> tuple[Apply, ...]:
     if status.stable is None:
         return ()
+    seen, spec = situation.seen, situation.spec
     in_use, issuer = _in_use(status), seen.issuer.value
     made = [
         # Without knowing whom it may believe, the collector stays as it is, or waits to be made.
-        *(desired_collector(seen, issuer, (*in_use, *_in_use(seen.status))) if issuer is not None else ()),
-        *desired_router(seen, status.stable.slot),
-        *(desired_slot(seen, item, seen.spec.server.replicas) for item in in_use),
+        *(desired_collector(seen, issuer, (*in_use, *_in_use(situation.status))) if issuer is not None else ()),
+        *desired_router(seen.owner, seen.settings, status.stable.slot),
+        *(desired_slot(seen, item, spec.server.replicas) for item in in_use),
     ]
     run = status.retraining.current_run if status.retraining else None
-    if run is not None and seen.spec.retraining is not None and not any(found.name == run for found in seen.runs):
-        made.append(desired_run(seen.owner, seen.spec.retraining, run))
+    if run is not None and spec.retraining is not None and not any(found.name == run for found in seen.runs):
+        made.append(desired_run(seen.owner, spec.retraining, run))
     return tuple(Apply(manifest=manifest) for manifest in made)
 
 
-def _calls(seen: ModelDeploymentSeen) -> tuple[Call, ...]:
+def _calls(situation: Situation) -> tuple[Call, ...]:
     """The policy is told only to a collector that answers; one that does not is told when it is back."""
     calls: list[Call] = []
-    will, state = policy(seen.spec, seen.status), seen.collector.value
-    reachable = state if seen.collector.error is None else None
-    if will is not None and reachable is not None and reachable.policy_revision != will.revision and seen.told is None:
+    seen, will = situation.seen, situation.policy
+    answers = seen.collector.value if seen.collector.error is None else None
+    if will is not None and answers is not None and situation.report is None and seen.put_result is None:
         calls.append(PutPolicy(policy=will))
-    champion = set_champion(seen.spec, seen.status)
-    if champion is not None and seen.aliased is None:
+    champion = set_champion(situation.spec, situation.status)
+    if champion is not None and seen.alias_result is None:
         calls.append(champion)
     return tuple(calls)
 
 
-def _leftovers(seen: ModelDeploymentSeen, status: ModelDeploymentStatus) -> tuple[Delete, ...]:
+def _leftovers(situation: Situation, status: ModelDeploymentStatus) -> tuple[Delete, ...]:
     """Slots that nothing is in any more, as it is recorded: a slot is emptied one plan after the status says so."""
-    used = {item.slot for item in (*_in_use(status), *_in_use(seen.status))}
-    return tuple(delete_of(seen.slots[slot]) for slot in SLOTS if slot in seen.slots and slot not in used)
+    used = {item.slot for item in (*_in_use(status), *_in_use(situation.status))}
+    live = situation.seen.slots
+    return tuple(delete_of(live[slot]) for slot in SLOTS if slot in live and slot not in used)
 
 
-def _next_look(seen: ModelDeploymentSeen, status: ModelDeploymentStatus, now: datetime) -> float | None:
+def _next_look(situation: Situation, status: ModelDeploymentStatus, now: datetime) -> float | None:
     """Seconds until time alone may change the plan."""
-    looks: list[float | None] = [eligible_in(seen, now)]
+    return min(_looks(situation, status, now), default=None)
+
+
+def _looks(situation: Situation, status: ModelDeploymentStatus, now: datetime) -> Iterator[float]:
+    eligible = eligible_in(situation, now)
+    if eligible is not None:
+        yield eligible
     if status.canary is not None:
-        looks.append(PROGRESS_SECONDS)
-        looks += _until(
-            now, [status.canary.started_time + timedelta(seconds=seen.spec.canary.progress_deadline_seconds)]
-        )
+        yield PROGRESS_SECONDS
+        deadline = timedelta(seconds=situation.spec.canary.progress_deadline_seconds)
+        left = (status.canary.started_time + deadline - now).total_seconds()
+        if left > 0:
+            yield left
     if status.previous is not None:
-        left = (status.previous.scale_down_time - now).total_seconds()
-        looks.append(left if left > 0 else PROGRESS_SECONDS)
-    known = [look for look in looks if look is not None]
-    return min(known) if known else None
-
-
-def _until(now: datetime, moments: Iterable[datetime]) -> list[float | None]:
-    return [(moment - now).total_seconds() for moment in moments if moment > now]
+        kept = status.previous
+        end = kept.rollback_until if kept.scaled_down and kept.rollback_until is not None else kept.scale_down_time
+        left = (end - now).total_seconds()
+        yield left if left > 0 else PROGRESS_SECONDS

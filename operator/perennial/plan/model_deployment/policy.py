@@ -1,9 +1,10 @@
 """What the collector is told: a function of spec and of the status that is already written."""
 
-from perennial.api.messages.policy import Arm, Canary, ErrorRate, Monitoring, Outcome, Policy, SloPolicy
+from perennial.api.messages.policy import Arm, Canary, ErrorRate, Monitoring, Outcome, Policy, SloPolicy, Watch
 from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
 from perennial.families.slos import SLO
 from perennial.manifests.build import hashed
+from perennial.plan.model_deployment.router import ROUTE_TIMEOUT_SECONDS
 from perennial.terms.words import Slot
 
 
@@ -28,22 +29,29 @@ def policy(spec: ModelDeploymentSpec, status: ModelDeploymentStatus) -> Policy |
             step_started_time=canary.step_started_time,
             alpha=float(spec.canary.risk.false_rollback),
             beta=float(spec.canary.risk.false_promotion),
+            attempt=canary.attempt,
+            warmup_seconds=spec.canary.warmup_seconds,
+            timeout_seconds=ROUTE_TIMEOUT_SECONDS,
         )
+    watch = None
+    if stable.since is not None:
+        watch = Watch(since=stable.since, alpha=float(spec.canary.risk.false_rollback))
     monitoring = Monitoring(
         cohort_seconds=spec.monitoring.cohort_seconds,
         max_label_delay_seconds=spec.monitoring.maturity.max_label_delay_seconds,
         min_coverage=float(spec.monitoring.maturity.min_coverage),
         false_alarm=float(spec.monitoring.false_alarm),
     )
-    told = Policy(
+    will = Policy(
         revision="",
         stable=stable.slot,
         arms=arms,
         canary=trial,
+        watch=watch,
         slos=tuple(_slo(slo) for slo in spec.slos),
         monitoring=monitoring,
     )
-    return told.model_copy(update={"revision": hashed(told.model_dump(mode="json"), length=16)})
+    return Policy(**{**dict(will), "revision": hashed(will.model_dump(mode="json"), length=16)})
 
 
 def _slo(slo: SLO) -> SloPolicy:

@@ -18,7 +18,7 @@ COLLECTOR_PORT = 9900
 WHOLE = 1000
 """The sum of the weights. Kept constant: a sum of 0 would answer 404 to everyone."""
 
-ROUTE_TIMEOUT = "10s"
+ROUTE_TIMEOUT_SECONDS = 10
 """How long a prediction may take. Above it the client gets a 504, which counts as the slot's failure."""
 EXTENSIONS = "type.googleapis.com/envoy.extensions"
 PREDICTION_ID = "x-perennial-prediction-id"
@@ -128,7 +128,7 @@ def _traffic(address: tuple[str, int], stable: Slot) -> Json:
     route = {
         "match": {"prefix": "/"},
         "route": {
-            "timeout": ROUTE_TIMEOUT,
+            "timeout": f"{ROUTE_TIMEOUT_SECONDS}s",
             "weighted_clusters": {
                 "runtime_key_prefix": "arms",
                 "clusters": [

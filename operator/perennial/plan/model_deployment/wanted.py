@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from perennial.api.model_deployment import ServerRecord
 from perennial.api.training_run import TerminalState
 from perennial.manifests.build import hashed
-from perennial.plan.model_deployment.observe import ModelDeploymentSeen
+from perennial.plan.model_deployment.seen import ModelDeploymentSeen
+from perennial.terms import reasons
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +40,14 @@ def wanted(seen: ModelDeploymentSeen) -> Wanted | Waiting:
     if registry is None:
         why = seen.registry.error or "it has not answered yet."
         return Waiting(
-            reason="RegistryUnavailable",
+            reason=reasons.REGISTRY_UNAVAILABLE,
             message=f"MLflow can't say what model {_registered(seen)} is: {why} It is asked again.",
         )
     version = model.version or registry.aliases.get(model.alias or "")
     if not registry.exists or version is None or version not in registry.versions:
         what = f"version {model.version}" if model.version else f"alias {model.alias}"
         return Waiting(
-            reason="ModelNotFound",
+            reason=reasons.MODEL_NOT_FOUND,
             message=(
                 f"MLflow has no {what} of model {_registered(seen)}: register it, or fix spec.model. "
                 "It is looked for again."
@@ -76,7 +77,7 @@ def _from_retraining(seen: ModelDeploymentSeen) -> Wanted | Waiting:
     if newer:
         return newer[-1]
     return Waiting(
-        reason="NoModelVersion",
+        reason=reasons.NO_MODEL_VERSION,
         message=(
             f"No TrainingRun of model {seen.spec.model.name} has passed its gate in this namespace: create one, "
             "or see why with `kubectl get trainingruns`."
