@@ -14,7 +14,9 @@ from rendering import CHART, REPOSITORY, render
 
 from cluster import debian
 from perennial.collector.database import Database
+from perennial.collector.journal import Journal
 from perennial.collector.metrics import exposition
+from perennial.collector.predictions import Predictions
 from perennial.collector.router_stats import Routers
 from perennial.collector.rtds import WeightServer
 from perennial.collector.service import Collector
@@ -97,7 +99,8 @@ async def test_the_figures_they_ask_for_are_shown(tmp_path: Path) -> None:
     documented = (REPOSITORY / "docs" / "reference" / "metrics.md").read_text()
     shown = {"up", "process_resident_memory_bytes", *re.findall(r"(?m)^\| `(\w+)` \|", documented)}
     async with aiohttp.ClientSession() as session:
-        collector = Collector(Database(tmp_path / "x.sqlite"), Routers([], session), WeightServer())
+        database = Database(tmp_path / "x.sqlite")
+        collector = Collector(Journal(database), Predictions(database), Routers([], session), WeightServer())
         shown |= set(re.findall(r"(?m)^# TYPE (\w+) ", exposition(collector).decode()))
     queries = [*QUERIES, *(rule["expr"] for rule in RULES)]
     asked = {name for query in queries for name in re.findall(r"\b(\w+)\{", query)}

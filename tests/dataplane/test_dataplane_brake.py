@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from loopback import CollectorProcess, Model, Router, Traffic, canary, policy
 
+from perennial.collector.brake import Trial
 from perennial.collector.ticks import read_ticks
-from perennial.stats.judge import judge_error_rate
 from perennial.terms.words import Verdict
 
 
@@ -91,7 +91,7 @@ async def test_killing_the_collector_forgets_no_evidence_and_counts_nothing_twic
     with sqlite3.connect(collector.database) as database:
         table = read_ticks(database, "trial-1")
     assert trial.canary is not None
-    again = judge_error_rate(trial.slos[0], trial.canary, table, datetime.now(UTC), critical=1)
+    (again,) = Trial.of(trial, trial.canary, table).verdicts(datetime.now(UTC))
     await collector.start(router)
     restarted = (await collector.state()).verdicts[0]
     for recomputed in (again, restarted):

@@ -1,5 +1,7 @@
 """What a client sees of the router: ids, slots, and nothing that is not meant for it."""
 
+import asyncio
+
 import aiohttp
 import pytest
 from loopback import Model, Router
@@ -37,6 +39,16 @@ async def test_a_client_cannot_make_the_router_retry_or_hurry(
         assert response.headers["x-perennial-version-slot"] == "a"
         assert not {name.lower() for name in await response.json()} & {"x-envoy-retry-on", "x-envoy-max-retries"}
     assert stable_model.served == served + 1
+
+
+@pytest.mark.parametrize("head", ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.0\r\nHost: model\r\n\r\n"])
+async def test_a_client_of_http_1_0_is_answered(router: Router, head: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", router.traffic)
+    writer.write(head.encode())
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith((b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 200 OK\r\n"))
+    assert b"x-perennial-version-slot: a" in answer
 
 
 async def test_a_slow_answer_is_a_504_of_its_slot(

@@ -14,6 +14,8 @@ from perennial import logs
 from perennial.collector.access import Access
 from perennial.collector.api import application
 from perennial.collector.database import Database
+from perennial.collector.journal import Journal
+from perennial.collector.predictions import Predictions
 from perennial.collector.router_stats import Routers
 from perennial.collector.rtds import WeightServer
 from perennial.collector.service import Collector
@@ -48,7 +50,12 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         help="HOST:PORT of the routers' statistics; every IPv4 address of the name is one (may be repeated)",
     )
-    parser.add_argument("--tick-seconds", type=_positive, default=1.0, help="time between two looks at the routers")
+    parser.add_argument(
+        "--tick-seconds",
+        type=_positive,
+        default=1.0,
+        help="time between two looks at the routers while no candidate is on trial",
+    )
     return parser
 
 
@@ -74,7 +81,8 @@ async def _run(options: argparse.Namespace) -> None:
     database = Database(options.database)
     await database.open()
     async with aiohttp.ClientSession() as session:
-        collector = Collector(database, Routers(options.routers, session), WeightServer())
+        routers = Routers(options.routers, session)
+        collector = Collector(Journal(database), Predictions(database), routers, WeightServer())
         await collector.start()
         runner = web.AppRunner(application(collector, Access(options.trust)), access_log=None, shutdown_timeout=2.0)
         await runner.setup()
@@ -100,7 +108,7 @@ async def _tick_for_ever(collector: Collector, seconds: float) -> None:
         except Exception:
             # The next tick counts what this one did not: nothing is lost by going on.
             log.exception("tick failed")
-        due = max(due + seconds, loop.time())
+        due = max(due + collector.pace(seconds), loop.time())
         await asyncio.sleep(due - loop.time())
 
 

@@ -85,11 +85,11 @@ class _Api:
 
     async def post_predictions(self, request: web.Request) -> web.Response:
         version, model_version, predictions = read_predictions(await request.read(), time())
-        await self._collector.record_predictions(version, model_version, predictions)
+        await self._collector.predictions.record(version, model_version, predictions)
         return web.json_response({"accepted": len(predictions)})
 
     async def post_labels(self, request: web.Request) -> web.Response:
-        return _json(await self._collector.record_labels(read_labels(await request.read())))
+        return _json(await self._collector.predictions.label(read_labels(await request.read())))
 
     async def metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=exposition(self._collector), headers={"Content-Type": "text/plain; version=0.0.4"})

@@ -6,8 +6,11 @@ from typing import Self
 
 from perennial.api.messages.policy import Canary, Policy, SloPolicy
 from perennial.api.messages.state import Brake, SloVerdict
-from perennial.stats.evidence import Evidence, Promise, Tick, Ticks
+from perennial.stats.evidence import Evidence, Promise
+from perennial.stats.evidence import Ticks as Answers
 from perennial.stats.judge import judge_evidence
+from perennial.stats.rates import Counts
+from perennial.stats.ticks import ABANDONED, ANSWERED, ARMS, REQUESTS, Ticks
 from perennial.terms.words import Role, Verdict
 
 
@@ -29,15 +32,12 @@ class Trial:
 
     def after(self, ticks: Ticks) -> Self:
         """Return the trial with further ticks taken into account."""
+        table = _answers(ticks)
         evidence = tuple(
-            before.fold(promise, self.canary.step, ticks)
+            before.fold(promise, self.canary.step, table)
             for before, promise in zip(self.evidence, self.promises, strict=True)
         )
         return replace(self, evidence=evidence)
-
-    def after_tick(self, tick: Tick) -> Self:
-        """Return the trial with one more tick taken into account."""
-        return self.after(Ticks.of([tick]))
 
     def verdicts(self, now: datetime) -> tuple[SloVerdict, ...]:
         """Return the verdict on each error-rate SLO, in the policy's order."""
@@ -53,3 +53,13 @@ class Trial:
             if verdict.role is Role.CRITICAL and verdict.verdict is Verdict.FAIL:
                 return Brake(canary_id=self.canary.id, time=now, verdict=verdict)
         return None
+
+
+def _answers(ticks: Ticks) -> Answers:
+    """Return what ended in each tick, and how much of it badly."""
+    columns = (
+        column
+        for arm in ARMS
+        for column in (ticks.n(ANSWERED, arm) + ticks.n(ABANDONED, arm), ticks.total(REQUESTS, arm))
+    )
+    return Answers(ticks.time, ticks.step, ticks.weight, Counts(*columns))

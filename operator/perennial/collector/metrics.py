@@ -1,13 +1,14 @@
 """The collector's own numbers for Prometheus. Few series: slots, SLO names and outcomes, never an id or a version."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from prometheus_client import generate_latest
 from prometheus_client.core import CollectorRegistry, CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector as Source
 
-from perennial.terms.words import Verdict
+from perennial.stats.ticks import ABANDONED, REJECTED, REQUESTS, UNFINISHED
+from perennial.terms.words import Slot, Verdict
 
 if TYPE_CHECKING:
     from perennial.collector.service import Collector
@@ -29,15 +30,25 @@ class _Numbers(Source):
     def _traffic(self) -> Iterator[Metric]:
         collector = self._collector
         requests = CounterMetricFamily(
-            f"{PREFIX}_requests", "Requests that the routers answered since this collector started.", labels=["slot"]
+            f"{PREFIX}_requests", "Requests that began at the routers since this collector did.", labels=["slot"]
         )
-        bad = CounterMetricFamily(f"{PREFIX}_requests_bad", "Those of them that failed (5xx).", labels=["slot"])
+        bad = CounterMetricFamily(
+            f"{PREFIX}_requests_bad", "Requests that failed (5xx) or were abandoned.", labels=["slot"]
+        )
+        rejected = CounterMetricFamily(f"{PREFIX}_requests_rejected", "Requests that got a 4xx.", labels=["slot"])
+        abandoned = CounterMetricFamily(
+            f"{PREFIX}_requests_abandoned", "Requests whose client left before an answer.", labels=["slot"]
+        )
+        unfinished = GaugeMetricFamily(f"{PREFIX}_requests_unfinished", "Requests that are running.", labels=["slot"])
         weight = GaugeMetricFamily(f"{PREFIX}_weight_permille", "Weight that the routers are told.", labels=["slot"])
-        for slot in ("a", "b"):
-            requests.add_metric([slot], collector.requests[slot].total)
-            bad.add_metric([slot], collector.requests[slot].bad)
+        for slot in get_args(Slot):
+            requests.add_metric([slot], collector.counting.total(REQUESTS, slot).n)
+            bad.add_metric([slot], collector.counting.total(REQUESTS, slot).total)
+            rejected.add_metric([slot], collector.counting.total(REJECTED, slot).total)
+            abandoned.add_metric([slot], collector.counting.total(ABANDONED, slot).n)
+            unfinished.add_metric([slot], collector.counting.total(UNFINISHED, slot).n)
             weight.add_metric([slot], (collector.weights.desired or {}).get(slot, 0))
-        yield from (requests, bad, weight)
+        yield from (requests, bad, rejected, abandoned, unfinished, weight)
         verified = collector.weights.verified(len(collector.routers.addresses)) is not None
         yield GaugeMetricFamily(
             f"{PREFIX}_weight_verified", "1 if every router has acknowledged the weights.", value=float(verified)
@@ -48,7 +59,7 @@ class _Numbers(Source):
         )
 
     def _outcomes(self) -> Iterator[Metric]:
-        tally = self._collector.tally
+        tally = self._collector.predictions.tally
         yield CounterMetricFamily(f"{PREFIX}_predictions", "Predictions that are stored.", value=tally.predictions)
         labels = GaugeMetricFamily(
             f"{PREFIX}_labels", "What became of all labels; a stranger may still be joined.", labels=["outcome"]

@@ -1,10 +1,11 @@
 """What the operator is told: the state, and a revision that changes when something in it matters."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from json import dumps
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from perennial.stats.detect import Cohorts, day_variance, detect
 from perennial.stats.paired import proportion_interval
 from perennial.terms.words import Slot, Verdict
 
+PROGRESS_SECONDS = 5.0
+"""Numbers that change with each request make a new revision only so often."""
 SHOWN_COHORTS = 21
 """The current cohort and the last twenty."""
 
@@ -85,6 +88,21 @@ def progress(state: State) -> Any:
 def revision(what: Any) -> str:
     """Return a short hash of JSON data."""
     return hashlib.sha256(dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Revisions:
+    """Gives states their revisions. What changes with each request makes a new one only so often."""
+
+    def __init__(self, steady: Callable[[], float] = monotonic) -> None:
+        self._steady = steady
+        self._shown: Any = None
+        self._shown_at = 0.0
+
+    def revised(self, state: State) -> State:
+        """Return a state with its revision."""
+        if self._shown is None or self._steady() - self._shown_at >= PROGRESS_SECONDS:
+            self._shown, self._shown_at = progress(state), self._steady()
+        return state.model_copy(update={"revision": revision([matter(state), self._shown])})
 
 
 def _cohort(policy: Policy, row: CohortRow, slos: Sequence[SloPolicy], now: datetime) -> Cohort:

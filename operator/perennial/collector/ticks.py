@@ -1,28 +1,41 @@
 """The tables of a canary: policy, ticks, the routers' counters and the brake. All runs on the database's thread."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from time import time
 
+import numpy as np
 from pydantic import ValidationError
 
 from perennial.api.messages.policy import Policy
 from perennial.api.messages.state import Brake
+from perennial.collector.counting import Baseline, Setting
 from perennial.collector.database import read_setting, write_setting
-from perennial.collector.router_stats import Requests, Snapshot
-from perennial.stats.evidence import Tick, Ticks
+from perennial.collector.signals import Key, Reading, known
+from perennial.stats.sums import Sums
+from perennial.stats.ticks import Key as TickKey
+from perennial.stats.ticks import Row, Tick, Ticks
+from perennial.terms.words import Slot
 
 KEEP_SECONDS = 86400.0
 """How long the ticks of an ended canary are kept."""
 _POLICY = "policy"
-_REQUESTS = "requests"
+
+
+def rows_of(counted: Mapping[Key, Row], candidate: Slot) -> Mapping[TickKey, Row]:
+    """Return what was counted by what its slots are to the canary in slot `candidate`."""
+    return {
+        TickKey(signal, "candidate" if slot == candidate else "stable", group): row
+        for (signal, slot, group), row in counted.items()
+    }
 
 
 def read_policy(connection: sqlite3.Connection) -> Policy | None:
     """Return the policy that was put last; None if there is none that this version understands.
 
-    After a downgrade, the policy may ask for what is unknown here. Then the routers keep their weights until the
-    operator has put one again; a brake is kept apart from it and stays.
+    After an upgrade or a downgrade, the policy may ask for what is unknown here. Then the routers keep their weights
+    until the operator has put one again; a brake is kept apart from it and stays.
     """
     text = read_setting(connection, _POLICY)
     try:
@@ -31,73 +44,79 @@ def read_policy(connection: sqlite3.Connection) -> Policy | None:
         return None
 
 
-def write_policy(connection: sqlite3.Connection, policy: Policy, baselines: Mapping[str, Snapshot] | None) -> None:
-    """Write the policy down; with `baselines`, a new canary's counting starts from them."""
+def write_policy(connection: sqlite3.Connection, policy: Policy, baselines: Mapping[str, Baseline]) -> None:
+    """Write the policy down, with the baselines that counting under it goes on from."""
     write_setting(connection, _POLICY, policy.model_dump_json())
-    if baselines is not None:
-        write_baselines(connection, baselines)
+    write_baselines(connection, baselines)
 
 
-def read_baselines(connection: sqlite3.Connection) -> dict[str, Snapshot]:
-    """Return the routers' counters at the last tick, by address."""
-    counted: dict[tuple[str, str], Requests] = {}
-    for address, slot, total, bad in connection.execute(
-        "SELECT address, slot, n, total FROM router_sum WHERE signal = ?", (_REQUESTS,)
-    ):
-        counted[address, slot] = Requests(total, int(bad))
+def read_baselines(connection: sqlite3.Connection) -> dict[str, Baseline]:
+    """Return the routers' counters at the last tick, by address. Raises ValueError for a signal that is not known."""
+    counters: dict[str, dict[Key, Sums]] = {}
+    for address, signal, slot, group, n, total, squares in connection.execute("SELECT * FROM router_sum"):
+        known(signal)
+        counters.setdefault(address, {})[signal, slot, group] = Sums(n, total, squares)
     return {
-        address: Snapshot(age, counted[address, "a"], counted[address, "b"])
-        for address, age in connection.execute("SELECT address, age FROM router")
+        address: Baseline(Reading(age, counters.get(address, {})), Setting(step, weight))
+        for address, age, step, weight in connection.execute("SELECT address, age, step, weight FROM router")
     }
 
 
-def write_baselines(connection: sqlite3.Connection, baselines: Mapping[str, Snapshot]) -> None:
+def write_baselines(connection: sqlite3.Connection, baselines: Mapping[str, Baseline]) -> None:
     """Write the routers' counters down; addresses that are gone are forgotten."""
     connection.execute("DELETE FROM router")
     connection.execute("DELETE FROM router_sum")
     connection.executemany(
-        "INSERT INTO router VALUES (?, ?, NULL, NULL)", [(a, s.uptime) for a, s in sorted(baselines.items())]
+        "INSERT INTO router VALUES (?, ?, ?, ?)",
+        [(address, each.reading.age, *each.setting) for address, each in sorted(baselines.items())],
     )
     connection.executemany(
-        "INSERT INTO router_sum VALUES (?, ?, ?, '', ?, ?, ?)",
+        "INSERT INTO router_sum VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
-            (address, _REQUESTS, slot, requests.total, requests.bad, requests.bad)
-            for address, snapshot in sorted(baselines.items())
-            for slot, requests in (("a", snapshot.a), ("b", snapshot.b))
+            (address, *key, sums.n, sums.total, sums.squares)
+            for address, each in sorted(baselines.items())
+            for key, sums in each.reading.counters.items()
         ],
     )
 
 
-def read_ticks(connection: sqlite3.Connection, canary: str) -> Ticks:
-    """Return all ticks of a canary, in order."""
-    rows = connection.execute(
-        "SELECT t.time, t.step, t.weight, c.n, c.total, s.n, s.total FROM tick t "
-        "JOIN tick_sum c ON c.tick = t.id AND c.signal = ? AND c.slot = 'candidate' "
-        "JOIN tick_sum s ON s.tick = t.id AND s.signal = ? AND s.slot = 'stable' "
-        "WHERE t.canary = ? ORDER BY t.id",
-        (_REQUESTS, _REQUESTS, canary),
+def read_ticks(connection: sqlite3.Connection, series: str) -> Ticks:
+    """Return all ticks of a series, in order. Raises ValueError for a signal that is not known."""
+    table = connection.execute(
+        "SELECT id, time, step, ifnull(weight, -1) FROM tick WHERE canary = ? ORDER BY id", (series,)
     )
-    return Ticks.of(Tick(*row) for row in rows)
+    numbers, moments, steps, weights = np.array(table.fetchall(), float).reshape(-1, 4).T
+    found: dict[TickKey, list[tuple[float, ...]]] = defaultdict(list)
+    for signal, arm, group, *row in connection.execute(
+        "SELECT s.signal, s.slot, s.grp, s.tick, s.n, s.total, s.squares FROM tick t JOIN tick_sum s ON s.tick = t.id "
+        "WHERE t.canary = ?",
+        (series,),
+    ):
+        found[TickKey(signal, arm, group)].append(tuple(row))
+    rows = {key: np.full((len(numbers), 3), np.nan) for key in found}
+    for key, listed in found.items():
+        values = np.array(listed, float)
+        rows[key][np.searchsorted(numbers, values[:, 0])] = values[:, 1:]
+    return Ticks(moments, steps.astype(np.int64), weights.astype(np.int64), rows)
 
 
-def write_tick(
+def write_ticks(
     connection: sqlite3.Connection,
     canary: str,
-    tick: Tick,
-    baselines: Mapping[str, Snapshot],
+    ticks: Iterable[Tick],
+    baselines: Mapping[str, Baseline],
     brake: Brake | None,
 ) -> None:
-    """Write a tick down together with the counters it was counted up to, and the brake if it was pulled on it."""
-    number = connection.execute(
-        "INSERT INTO tick (canary, time, step, weight) VALUES (?, ?, ?, ?)", (canary, tick.time, tick.step, tick.weight)
-    ).lastrowid
-    connection.executemany(
-        "INSERT INTO tick_sum VALUES (?, ?, ?, '', ?, ?, ?)",
-        [
-            (number, _REQUESTS, "candidate", tick.candidate_total, tick.candidate_bad, tick.candidate_bad),
-            (number, _REQUESTS, "stable", tick.stable_total, tick.stable_bad, tick.stable_bad),
-        ],
-    )
+    """Write ticks down together with the counters they were counted up to, and the brake if it was pulled on them."""
+    for tick in ticks:
+        number = connection.execute(
+            "INSERT INTO tick (canary, time, step, weight) VALUES (?, ?, ?, ?)",
+            (canary, tick.time, tick.step, tick.weight),
+        ).lastrowid
+        connection.executemany(
+            "INSERT INTO tick_sum VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(number, *key, *row) for key, row in tick.rows.items()],
+        )
     write_baselines(connection, baselines)
     if brake is not None:
         connection.execute("INSERT OR IGNORE INTO brake VALUES (?, ?)", (canary, brake.model_dump_json()))

@@ -13,6 +13,7 @@ from cluster.last_release import Release, unpack
 from perennial.collector import cohorts, migrations, ticks
 from perennial.collector.database import Database
 from perennial.collector.migrations import SCHEMA_VERSION, migrate
+from perennial.stats.ticks import REJECTED, REQUESTS
 
 LAST = Release(version="0.2.0", commit="59799317920b94b3630c583c0dfdd1b330cf1c7d")
 """The last state of the repository whose collectors wrote version 1."""
@@ -102,10 +103,9 @@ def test_the_evidence_of_the_last_releases_canaries_is_taken_over(old: sqlite3.C
     found = ticks.read_ticks(old, "good")
     assert (found.time.tolist(), found.step.tolist()) == ([100.0, 101.0, 102.0], [0, 0, 1])
     assert found.weight.tolist() == [200, 200, -1]
-    assert [list(map(int, column)) for column in (found.counts.candidate_total, found.counts.candidate_bad)] == [
-        [40, 40, 40],
-        [0, 1, 2],
-    ]
+    assert found.n(REQUESTS, "candidate").tolist() == [40, 40, 40]
+    assert found.total(REQUESTS, "candidate").tolist() == [0, 1, 2]
+    assert found.measured(REJECTED, "candidate") is None
     assert old.execute(
         "SELECT signal, slot, n, total FROM tick_sum JOIN tick ON tick.id = tick WHERE canary = 'good' AND time = 101.0"
     ).fetchall() == [

@@ -199,6 +199,8 @@ def _listener(
         "request_headers_timeout": "10s",
         "request_timeout": "30s",
         "common_http_protocol_options": {"idle_timeout": "300s"},
+        # `ab`, and an nginx that is not told otherwise, speak HTTP/1.0, some without a Host.
+        "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": name},
         "route_config": {"name": name, "virtual_hosts": [virtual_host]},
         "http_filters": [
             {

@@ -1,0 +1,225 @@
+"""The collector on its loop: what is counted for which canary, and that nothing keeps the brake from working."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perennial.api.messages.policy import Arm, Canary, ErrorRate, Policy, SloPolicy
+from perennial.collector.database import Database
+from perennial.collector.journal import Journal
+from perennial.collector.predictions import Predictions
+from perennial.collector.rtds import WeightServer
+from perennial.collector.service import TRIAL_SECONDS, Collector
+from perennial.collector.signals import Reading
+from perennial.collector.ticks import read_brake, read_ticks
+from perennial.stats.sums import Sums
+from perennial.stats.ticks import ABANDONED, ANSWERED, REJECTED, REQUESTS, UNFINISHED
+from perennial.terms.words import Permille, Slot
+
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
+ARMS: dict[Slot, Arm] = {"a": Arm(version="v-old", model_version="1"), "b": Arm(version="v-new", model_version="2")}
+
+
+class Routers:
+    """Routers that have answered what they are told."""
+
+    def __init__(self) -> None:
+        self.addresses: tuple[str, ...] = ("r",)
+        self.errors = 0
+        self.counts: dict[str, dict[Slot, tuple[int, int]]] = {"r": {"a": (0, 0), "b": (0, 0)}}
+        self.silent: set[str] = set()
+
+    def serve(self, slot: Slot, requests: int, bad: int = 0, router: str = "r") -> None:
+        total, failed = self.counts[router][slot]
+        self.counts[router][slot] = (total + requests, failed + bad)
+
+    async def look(self) -> Mapping[str, Reading]:
+        return {name: self._reading(of) for name, of in self.counts.items() if name not in self.silent}
+
+    async def members(self) -> None:
+        return None
+
+    @staticmethod
+    def _reading(of: Mapping[Slot, tuple[int, int]]) -> Reading:
+        sums = {}
+        for slot, (n, bad) in of.items():
+            values = (Sums.count(n, bad), Sums.count(n, 0), Sums(n), Sums(), Sums())
+            names = (REQUESTS, REJECTED, ANSWERED, ABANDONED, UNFINISHED)
+            sums |= {(name, slot, ""): value for name, value in zip(names, values, strict=True)}
+        return Reading(1e6, sums)
+
+
+class Acknowledged(WeightServer):
+    """Weights that every router takes at once."""
+
+    def verified(self, expected: int) -> Mapping[Slot, Permille] | None:
+        return self.desired if expected else None
+
+
+class Room:
+    """A collector, its routers and its file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.routers = Routers()
+
+    async def open(self) -> None:
+        self.database = Database(self.file)
+        await self.database.open()
+        parts: Any = (Journal(self.database), Predictions(self.database), self.routers, Acknowledged())
+        self.collector = Collector(*parts)
+        await self.collector.start()
+
+    async def again(self) -> None:
+        """Begin another life on the same file, as after a kill."""
+        await self.database.close()
+        await self.open()
+
+    def told(self, canary: str = "c") -> list[tuple[int, int, float, float, float, float]]:
+        """Return (step, weight, candidate's requests and bad ones, stable's) of each tick that was written."""
+        with sqlite3.connect(self.file) as connection:
+            ticks = read_ticks(connection, canary)
+        columns = [f(REQUESTS, arm) for arm in ("candidate", "stable") for f in (ticks.n, ticks.total)]
+        return list(zip(ticks.step.tolist(), ticks.weight.tolist(), *(c.tolist() for c in columns), strict=True))
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    room = Room(tmp_path / "c.sqlite")
+    await room.open()
+    yield room
+    await room.database.close()
+
+
+def policy(canary: str | None = "c", step: int = 1, weight: int = 200, stable: Slot = "a") -> Policy:
+    trial = None
+    if canary is not None:
+        slot: Slot = "b" if stable == "a" else "a"
+        trial = Canary(id=canary, slot=slot, step=step, weight=weight, started_time=NOW, step_started_time=NOW)
+    slos = (SloPolicy(name="errors", error_rate=ErrorRate(max=0.05)),)
+    return Policy(revision=f"{canary}-{step}-{weight}-{stable}", stable=stable, arms=ARMS, canary=trial, slos=slos)
+
+
+async def test_what_was_answered_before_a_canary_is_not_the_canarys(room: Room) -> None:
+    room.routers.serve("a", 1000, 900)
+    await room.collector.put_policy(policy())
+    room.routers.serve("a", 80, 1)
+    room.routers.serve("b", 20)
+    await room.collector.tick()
+    room.routers.serve("b", 5, 1)
+    await room.collector.tick()
+    assert room.told() == [(1, -1, 20, 0, 80, 1), (1, 200, 5, 1, 0, 0)]
+
+
+async def test_a_look_at_nothing_new_is_no_tick(room: Room) -> None:
+    await room.collector.put_policy(policy())
+    for _ in range(3):
+        await room.collector.tick()
+    assert room.told() == []
+
+
+async def test_what_was_answered_across_a_step_has_no_weight(room: Room) -> None:
+    await room.collector.put_policy(policy())
+    await room.collector.tick()
+    room.routers.serve("b", 10)
+    await room.collector.put_policy(policy(step=2, weight=500))
+    room.routers.serve("b", 7)
+    await room.collector.tick()
+    room.routers.serve("b", 3)
+    await room.collector.tick()
+    assert room.told() == [(1, -1, 17, 0, 0, 0), (2, 500, 3, 0, 0, 0)]
+
+
+async def test_a_router_that_was_not_reached_over_a_step_has_a_tick_of_its_own(room: Room) -> None:
+    room.routers.addresses = ("lost", "r")
+    room.routers.counts["lost"] = {"a": (0, 0), "b": (0, 0)}
+    await room.collector.put_policy(policy())
+    await room.collector.tick()
+    room.routers.silent = {"lost"}
+    room.routers.serve("b", 400, 9, router="lost")
+    await room.collector.put_policy(policy(step=2, weight=500))
+    await room.collector.tick()
+    room.routers.silent = set()
+    room.routers.serve("b", 100, 1, router="lost")
+    room.routers.serve("b", 50)
+    await room.collector.tick()
+    assert sorted(room.told()) == [(1, -1, 500, 10, 0, 0), (2, 500, 50, 0, 0, 0)]
+    with sqlite3.connect(room.file) as connection:
+        assert len({time for (time,) in connection.execute("SELECT time FROM tick")}) == 1
+
+
+async def test_counting_and_the_weight_go_on_after_a_kill(room: Room) -> None:
+    await room.collector.put_policy(policy())
+    await room.collector.tick()
+    room.routers.serve("b", 10)
+    await room.collector.tick()
+    before = room.collector.verdicts()
+    room.routers.serve("b", 4, 1)
+    await room.again()
+    assert [v.candidate for v in room.collector.verdicts()] == [v.candidate for v in before]
+    await room.collector.tick()
+    assert room.told() == [(1, 200, 10, 0, 0, 0), (1, 200, 4, 1, 0, 0)]
+
+
+async def test_another_stable_version_counts_anew(room: Room) -> None:
+    await room.collector.put_policy(policy())
+    room.routers.serve("b", 100, 90)
+    await room.collector.put_policy(policy(canary="d", stable="b"))
+    await room.collector.tick()
+    room.routers.serve("b", 8)
+    await room.collector.tick()
+    assert room.told("c") == []
+    assert room.told("d") == [(1, 200, 0, 0, 8, 0)]
+
+
+async def test_a_candidate_that_fails_gets_nothing_more(room: Room) -> None:
+    await room.collector.put_policy(policy())
+    await room.collector.tick()
+    room.routers.serve("b", 100, 100)
+    await room.collector.tick()
+    assert room.collector.weights.desired == {"a": 1000, "b": 0}
+    with sqlite3.connect(room.file) as connection:
+        brake = read_brake(connection, "c")
+    assert brake is not None
+    await room.again()
+    assert room.collector.weights.desired == {"a": 1000, "b": 0}
+
+
+async def test_a_disk_that_refuses_keeps_no_brake_from_working_and_is_written_to_later(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await room.collector.put_policy(policy())
+    await room.collector.tick()
+    room.routers.serve("b", 100, 100)
+
+    async def full(*_: object) -> None:
+        raise sqlite3.OperationalError("disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Journal, "write", full)
+        with pytest.raises(sqlite3.OperationalError, match="disk full"):
+            await room.collector.tick()
+    assert room.collector.weights.desired == {"a": 1000, "b": 0}
+    assert room.told() == []
+    await room.collector.tick()
+    assert [(candidate, bad) for _, _, candidate, bad, *_ in room.told()] == [(100, 100)]
+    await room.again()
+    assert room.collector.brake is not None
+
+
+async def test_a_candidate_that_gets_requests_is_looked_at_more_often(room: Room) -> None:
+    collector = room.collector
+    assert collector.pace(1.0) == 1.0
+    await collector.put_policy(policy(weight=0))
+    assert collector.pace(1.0) == 1.0
+    await collector.put_policy(policy())
+    assert collector.pace(1.0) == TRIAL_SECONDS < 1.0
+    assert collector.pace(0.1) == 0.1
+    await collector.tick()
+    room.routers.serve("b", 100, 100)
+    await collector.tick()
+    assert collector.pace(1.0) == 1.0
