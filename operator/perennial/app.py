@@ -17,15 +17,17 @@ import signal
 import socket
 import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from perennial import __version__, facts, logs
 from perennial.manifests.manifest import Manifest
-from perennial.plan import dataset, model_deployment, training_run
 from perennial.plan.actions import Call
+from perennial.plan.kind import Kind
+from perennial.plan.kinds import KINDS, MODEL_DEPLOYMENT
 from perennial.plan.model_deployment.trust import user
-from perennial.plan.observed import PlanSettings
+from perennial.plan.observed import Cache, PlanSettings, Results
+from perennial.plan.view import View
 from perennial.runtime.applier import CallHandler
 from perennial.runtime.connection import connect
 from perennial.runtime.controller import Reconciler
@@ -33,7 +35,7 @@ from perennial.runtime.errors import LeadershipLost, Terminal, Unavailable
 from perennial.runtime.intake import Mapper
 from perennial.runtime.leader import LeaseSettings
 from perennial.runtime.operator import Operator, OperatorSettings
-from perennial.runtime.resources import DATASET, MODEL_DEPLOYMENT, TRAINING_RUN, Key
+from perennial.runtime.resources import Key
 from perennial.runtime.store import Store
 from perennial.settings import Settings, SettingsError, add_flags, from_environment, unknown
 
@@ -44,35 +46,28 @@ _FAILED: Final = 1
 
 
 def references(store: Store) -> Mapping[str, tuple[Mapper, ...]]:
-    """Return who else looks at an object: kind → functions from the object to keys.
+    """Return who else looks at an object: kind → functions from the object to keys."""
 
-    A Dataset's version is pinned by TrainingRuns that name it; a TrainingRun's outcome is taken up by ModelDeployments
-    of the same model (its owner, if it has one, is known by the owner reference).
-    """
+    def mapper(kind: Kind[Any], looking: Callable[[Cache, Manifest], Iterable[str]]) -> Mapper:
+        def keys(changed: Manifest) -> Iterable[Key]:
+            return (Key(kind.name, changed["metadata"]["namespace"], name) for name in looking(store, changed))
 
-    def runs_of_dataset(changed: Manifest) -> Iterable[Key]:
-        namespace, name = changed["metadata"]["namespace"], changed["metadata"]["name"]
-        for run in store.list(TRAINING_RUN.kind, namespace):
-            if run["spec"]["datasetRef"]["name"] == name:
-                yield Key(TRAINING_RUN.kind, namespace, run["metadata"]["name"])
+        return keys
 
-    def deployments_of_model(changed: Manifest) -> Iterable[Key]:
-        namespace, model = changed["metadata"]["namespace"], changed["spec"]["model"]["name"]
-        for deployment in store.list(MODEL_DEPLOYMENT.kind, namespace):
-            if deployment["spec"]["model"]["name"] == model:
-                yield Key(MODEL_DEPLOYMENT.kind, namespace, deployment["metadata"]["name"])
-
-    return {DATASET.kind: (runs_of_dataset,), TRAINING_RUN.kind: (deployments_of_model,)}
+    found: dict[str, tuple[Mapper, ...]] = {}
+    for kind in KINDS:
+        for other, looking in kind.looks_at.items():
+            found[other] = (*found.get(other, ()), mapper(kind, looking))
+    return found
 
 
 def users_of_model(store: Store, planning: PlanSettings, registered: str) -> Iterable[Key]:
     """Yield the keys that look at a registered model of MLflow's."""
-    for kind in (TRAINING_RUN.kind, MODEL_DEPLOYMENT.kind):
-        for key in store.keys(kind):
+    for kind in KINDS:
+        for key in store.keys(kind.name):
             manifest = store.get(*key)
-            if manifest is None:
-                continue
-            if planning.registered_model(key.namespace, manifest["spec"]["model"]["name"]) == registered:
+            model = kind.registered_model(manifest) if manifest is not None else None
+            if model is not None and planning.registered_model(key.namespace, model) == registered:
                 yield key
 
 
@@ -105,29 +100,19 @@ def plan_settings(settings: Settings) -> PlanSettings:
 
 
 def reconcilers(store: Store, outside: facts.Outside, planning: PlanSettings) -> Sequence[Reconciler[Any]]:
-    """Return how the three kinds are reconciled."""
+    """Return how the kinds are reconciled."""
 
-    def forget(key: Key) -> None:
-        outside.forget(key.namespace, key.name)
+    def reconciler(kind: Kind[Any]) -> Reconciler[Any]:
+        def observe(results: Results, namespace: str, name: str) -> Any:
+            return kind.observe(View(cache=store, results=results, facts=outside, settings=planning), namespace, name)
 
-    return (
-        Reconciler(
-            resource=DATASET,
-            observe=lambda results, ns, name: dataset.observe(store, results, outside, planning, ns, name),
-            plan=dataset.plan,
-        ),
-        Reconciler(
-            resource=TRAINING_RUN,
-            observe=lambda results, ns, name: training_run.observe(store, results, outside, planning, ns, name),
-            plan=training_run.plan,
-        ),
-        Reconciler(
-            resource=MODEL_DEPLOYMENT,
-            observe=lambda results, ns, name: model_deployment.observe(store, results, outside, planning, ns, name),
-            plan=model_deployment.plan,
-            gone=forget,
-        ),
-    )
+        def gone(key: Key) -> None:
+            if kind is MODEL_DEPLOYMENT:
+                outside.forget(key.namespace, key.name)
+
+        return Reconciler(resource=kind.resource, observe=observe, plan=kind.plan, gone=gone)
+
+    return tuple(reconciler(kind) for kind in KINDS)
 
 
 def operator_settings(settings: Settings, identity: str) -> OperatorSettings:
@@ -172,10 +157,10 @@ async def run(settings: Settings) -> None:
             facts.Transport("the Kubernetes API", connection.server, api_session),
             settings.namespace,
             settings.service_account,
-            lambda: operator.intake.enqueue(store.keys(MODEL_DEPLOYMENT.kind)),
+            lambda: operator.intake.enqueue(store.keys(MODEL_DEPLOYMENT.name)),
         )
         collectors = facts.Collectors(
-            session, tokens, lambda key: operator.intake.enqueue([Key(MODEL_DEPLOYMENT.kind, *key)])
+            session, tokens, lambda key: operator.intake.enqueue([Key(MODEL_DEPLOYMENT.name, *key)])
         )
         outside = facts.Outside(mlflow, models, collectors, tokens, settings.collector)
         identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
@@ -186,6 +171,7 @@ async def run(settings: Settings) -> None:
             reconcilers=reconcilers(store, outside, planning),
             calls=calls_to(outside),
             mappers=references(store),
+            kinds=KINDS,
             on_lost=_end_at_once,
         )
         try:

@@ -12,24 +12,16 @@ from cluster.apiserver import ControlPlane
 from cluster.errors import ClusterError
 from cluster.rest import Api
 from perennial.api.model_deployment import ModelDeploymentStatus
-from perennial.runtime.resources import (
-    CONFIG_MAP,
-    DEPLOYMENT,
-    EVENT,
-    LEASE,
-    MODEL_DEPLOYMENT,
-    POD,
-    SERVICE_ACCOUNT,
-    TRAINING_RUN,
-)
+from perennial.manifests.resources import CONFIG_MAP, DEPLOYMENT, EVENT, LEASE, POD, SERVICE_ACCOUNT
+from perennial.plan.kinds import MODEL_DEPLOYMENT, TRAINING_RUN
 from perennial.terms.words import Slot
 
 NAME = "delay"
 LEASE_NAME = "perennial-operator"
 WEIGHTS = (20, 50)
 DEPLOYED = {
-    "apiVersion": MODEL_DEPLOYMENT.api_version,
-    "kind": MODEL_DEPLOYMENT.kind,
+    "apiVersion": MODEL_DEPLOYMENT.resource.api_version,
+    "kind": MODEL_DEPLOYMENT.name,
     "metadata": {"name": NAME},
     "spec": {
         "model": {"name": "flight-delay", "fromRetraining": {}},
@@ -45,8 +37,8 @@ _news = itertools.count(1)
 def run_of(version: str) -> dict[str, Any]:
     """Return the TrainingRun that registers a version of the model."""
     return {
-        "apiVersion": TRAINING_RUN.api_version,
-        "kind": TRAINING_RUN.kind,
+        "apiVersion": TRAINING_RUN.resource.api_version,
+        "kind": TRAINING_RUN.name,
         "metadata": {"name": f"flights-{version}"},
         "spec": {
             "datasetRef": {"name": "flights"},
@@ -137,13 +129,13 @@ class CanaryCluster:
 
     def apply(self, manifest: dict[str, Any], *, manager: str = "somebody") -> dict[str, Any]:
         """Apply one of the manifests that users write."""
-        resource = {each.kind: each for each in (MODEL_DEPLOYMENT, TRAINING_RUN)}[manifest["kind"]]
+        resource = {each.kind: each for each in (MODEL_DEPLOYMENT.resource, TRAINING_RUN.resource)}[manifest["kind"]]
         return self.api.apply(resource.path(self.namespace, manifest["metadata"]["name"]), manifest, manager=manager)
 
     def offer(self, version: str) -> None:
         """Let a TrainingRun have registered a version of the model."""
         made = self.apply(run_of(version))
-        path = TRAINING_RUN.path(self.namespace, made["metadata"]["name"], "status")
+        path = TRAINING_RUN.resource.path(self.namespace, made["metadata"]["name"], "status")
         status = {"terminalState": "Succeeded", "modelVersion": version}
         self.api.call("PATCH", path, {"status": status}, content_type=_MERGE)
 
@@ -151,11 +143,11 @@ class CanaryCluster:
         """Give the TrainingRun of a version a label that it never had: news that changes nothing."""
         name = run_of(version)["metadata"]["name"]
         label = {f"test/news-{next(_news)}": "true"}
-        path = TRAINING_RUN.path(self.namespace, name)
+        path = TRAINING_RUN.resource.path(self.namespace, name)
         self.api.call("PATCH", path, {"metadata": {"labels": label}}, content_type=_MERGE)
 
     def get(self) -> dict[str, Any]:
-        return self.api.get(MODEL_DEPLOYMENT.path(self.namespace, NAME))
+        return self.api.get(MODEL_DEPLOYMENT.resource.path(self.namespace, NAME))
 
     def status(self) -> ModelDeploymentStatus:
         """Return what is recorded, by a read of its own."""
@@ -164,7 +156,7 @@ class CanaryCluster:
     def version(self) -> str | None:
         """Return from where on a watch sees everything; None while the API server still gets a new kind ready."""
         try:
-            listed = self.api.get(MODEL_DEPLOYMENT.path(self.namespace))
+            listed = self.api.get(MODEL_DEPLOYMENT.resource.path(self.namespace))
         except ClusterError:
             return None
         return str(listed["metadata"]["resourceVersion"])

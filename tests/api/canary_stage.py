@@ -24,7 +24,7 @@ from canary_tap import Tap, Trap
 from cluster.apiserver import ControlPlane
 from perennial.api.messages.policy import Policy
 from perennial.api.model_deployment import ModelDeploymentStatus
-from perennial.runtime.resources import MODEL_DEPLOYMENT
+from perennial.plan.kinds import MODEL_DEPLOYMENT
 from perennial.terms.words import Verdict
 
 T = TypeVar("T")
@@ -241,7 +241,7 @@ async def canary_stage(
         tap = await stack.enter_async_context(Tap(data.collector.url, cluster.status, plain).running())
         made = CanaryStage(cluster, data, tap, Node(control_plane.api, namespace, accounts.trust), start)
         version = await made.until("ModelDeployments are served", cluster.version)
-        watch = f"{server}{MODEL_DEPLOYMENT.path(namespace)}?watch=true&resourceVersion={version}"
+        watch = f"{server}{MODEL_DEPLOYMENT.resource.path(namespace)}?watch=true&resourceVersion={version}"
         for forever in (made.history.follow(session, watch), made.node.run()):
             made.background.append(asyncio.create_task(forever))
             stack.push_async_callback(_cancelled, made.background[-1])

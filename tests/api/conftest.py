@@ -20,9 +20,9 @@ from waiting import until
 from widgets import DEFINITION, WIDGET
 
 from cluster.apiserver import ControlPlane
+from perennial.manifests.resources import SERVICE_ACCOUNT, Resource
 from perennial.runtime.client import Client
 from perennial.runtime.connection import Connection
-from perennial.runtime.resources import SERVICE_ACCOUNT, Resource
 
 REPOSITORY = Path(__file__).parents[2]
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

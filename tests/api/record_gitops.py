@@ -24,15 +24,16 @@ from operator_process import Start
 from waiting import until
 
 from cluster.apiserver import ControlPlane
+from perennial.manifests.resources import POD, Resource
+from perennial.plan.kinds import DATASET, MODEL_DEPLOYMENT, TRAINING_RUN
 from perennial.runtime.connection import Connection
-from perennial.runtime.resources import DATASET, MODEL_DEPLOYMENT, POD, TRAINING_RUN, Resource
 
 pytestmark = pytest.mark.api
 
 REPOSITORY = Path(__file__).parents[2]
 CUSTOMIZATIONS = REPOSITORY / "gitops" / "argocd" / "resource_customizations"
 EXAMPLE = REPOSITORY / "examples" / "flights"
-KINDS = {each.kind: each for each in (DATASET, TRAINING_RUN, MODEL_DEPLOYMENT)}
+KINDS = {each.kind: each for each in (DATASET.resource, TRAINING_RUN.resource, MODEL_DEPLOYMENT.resource)}
 MERGE = "application/merge-patch+json"
 DIGEST = "sha256:" + 64 * "5"
 CHECKED = {
@@ -201,34 +202,37 @@ def test_a_dataset(scene: Scene, start_operator: Start) -> None:
     save("new", scene.apply(example("dataset", refresh={"intervalSeconds": 5})))
     operator = start_operator()
     pod = scene.pod(check)
-    save("checking", scene.when(DATASET, name, Reconciling=("True", "Checking"), Fetched=("Unknown", "NotChecked")))
+    save(
+        "checking",
+        scene.when(DATASET.resource, name, Reconciling=("True", "Checking"), Fetched=("Unknown", "NotChecked")),
+    )
     scene.unschedulable(pod, '0/1 nodes are available: persistentvolumeclaim "lake" not found.')
-    save("claim-missing", scene.when(DATASET, name, Fetched=("False", "ClaimNotFound")))
+    save("claim-missing", scene.when(DATASET.resource, name, Fetched=("False", "ClaimNotFound")))
     scene.end(pod, {"error": "the folder weeks is not there"}, exit_code=65)
-    save("source-unreadable", scene.when(DATASET, name, Fetched=("False", "SourceUnreadable")))
+    save("source-unreadable", scene.when(DATASET.resource, name, Fetched=("False", "SourceUnreadable")))
 
     few = missed("enough", "812 rows", "at least 10000 rows are expected, there are 812")
     scene.end(scene.pod(check), {**CHECKED, "rows": 812, "expectations": [few]})
-    save("expectation-failed", scene.when(DATASET, name, Valid=("False", "ExpectationFailed")))
+    save("expectation-failed", scene.when(DATASET.resource, name, Valid=("False", "ExpectationFailed")))
     gone = {"file": "week-03.parquet", "column": "late", "message": "the column is missing"}
     scene.end(scene.pod(check), {**CHECKED, "violations": [gone]})
-    save("schema-violated", scene.when(DATASET, name, Valid=("False", "SchemaViolated")))
+    save("schema-violated", scene.when(DATASET.resource, name, Valid=("False", "SchemaViolated")))
     scene.end(scene.pod(check), CHECKED)
-    ready = save("ready", scene.when(DATASET, name, Ready=("True", "VersionReady")))
+    ready = save("ready", scene.when(DATASET.resource, name, Ready=("True", "VersionReady")))
     scene.end(scene.pod(check), {"error": "week-10.parquet is cut off"}, exit_code=65)
     still = {"Ready": ("True", "VersionReady"), "Fetched": ("False", "SourceUnreadable")}
-    save("ready-but-newest-unreadable", scene.when(DATASET, name, **still))
+    save("ready-but-newest-unreadable", scene.when(DATASET.resource, name, **still))
 
     scene.end(scene.pod(check), CHECKED)
-    scene.when(DATASET, name, Fetched=("True", "Fetched"))
-    scene.change(DATASET, name, suspend=True)
-    save_suspended(ready, scene.when(DATASET, name, Stalled=("True", "Suspended")))
+    scene.when(DATASET.resource, name, Fetched=("True", "Fetched"))
+    scene.change(DATASET.resource, name, suspend=True)
+    save_suspended(ready, scene.when(DATASET.resource, name, Stalled=("True", "Suspended")))
     assert operator.stop() == 0
-    save("generation-behind", scene.change(DATASET, name, suspend=False))
-    scene.change(DATASET, name, suspend=True)
+    save("generation-behind", scene.change(DATASET.resource, name, suspend=False))
+    scene.change(DATASET.resource, name, suspend=True)
     start_operator()
-    scene.when(DATASET, name, Stalled=("True", "Suspended"))
-    save("deleted", scene.delete(DATASET, name))
+    scene.when(DATASET.resource, name, Stalled=("True", "Suspended"))
+    save("deleted", scene.delete(DATASET.resource, name))
 
 
 class Registry:
@@ -276,31 +280,31 @@ def test_a_training_run(scene: Scene, start_operator: Start, registry: Registry)
     name = "flight-delay-first"
     save("new", scene.apply(example("trainingrun")))
     operator = start_operator(PERENNIAL_MLFLOW_URL=registry.url)
-    save("dataset-not-found", scene.when(TRAINING_RUN, name, Succeeded=("Unknown", "DatasetNotFound")))
+    save("dataset-not-found", scene.when(TRAINING_RUN.resource, name, Succeeded=("Unknown", "DatasetNotFound")))
     scene.apply(example("dataset"))
     pod = scene.pod("flights-check-")
-    save("dataset-not-ready", scene.when(TRAINING_RUN, name, Succeeded=("Unknown", "DatasetNotReady")))
+    save("dataset-not-ready", scene.when(TRAINING_RUN.resource, name, Succeeded=("Unknown", "DatasetNotReady")))
     scene.end(pod, CHECKED)
-    save("registry-unavailable", scene.when(TRAINING_RUN, name, Succeeded=("Unknown", "RegistryUnavailable")))
+    save("registry-unavailable", scene.when(TRAINING_RUN.resource, name, Succeeded=("Unknown", "RegistryUnavailable")))
     registry.start()
 
     pod = scene.pod(f"{name}-train-")
     waiting = {"reason": "ImagePullBackOff", "message": "Back-off pulling image: not found"}
     scene.play(pod, "Pending", {"waiting": waiting})
-    save("image-not-pulled", scene.when(TRAINING_RUN, name, Succeeded=("Unknown", "ImageNotPulled")))
+    save("image-not-pulled", scene.when(TRAINING_RUN.resource, name, Succeeded=("Unknown", "ImageNotPulled")))
     scene.run(pod)
-    training = save("training", scene.when(TRAINING_RUN, name, Running=("True", "Started")))
-    scene.change(TRAINING_RUN, name, suspend=True)
-    save_suspended(training, scene.when(TRAINING_RUN, name, Stalled=("True", "Suspended")))
-    scene.change(TRAINING_RUN, name, suspend=False)
+    training = save("training", scene.when(TRAINING_RUN.resource, name, Running=("True", "Started")))
+    scene.change(TRAINING_RUN.resource, name, suspend=True)
+    save_suspended(training, scene.when(TRAINING_RUN.resource, name, Stalled=("True", "Suspended")))
+    scene.change(TRAINING_RUN.resource, name, suspend=False)
     pod = scene.pod(f"{name}-train-")
     scene.run(pod)
     scene.end(pod, "")
     pod = scene.pod(f"{name}-evaluate-")
     scene.run(pod)
-    seen = save("evaluating", scene.when(TRAINING_RUN, name, Succeeded=("Unknown", "Evaluating")))
+    seen = save("evaluating", scene.when(TRAINING_RUN.resource, name, Succeeded=("Unknown", "Evaluating")))
     scene.end(pod, evaluation(registry.log_model(seen["status"]["mlflow"]), GOOD))
-    save("succeeded", scene.when(TRAINING_RUN, name, Succeeded=("True", "Succeeded")))
+    save("succeeded", scene.when(TRAINING_RUN.resource, name, Succeeded=("True", "Succeeded")))
 
     failures = {
         "app-failed": (1, "AppFailure", "ValueError: Input contains NaN", ""),
@@ -311,21 +315,21 @@ def test_a_training_run(scene: Scene, start_operator: Start, registry: Registry)
         run = example("trainingrun", retryLimit=0)
         scene.apply({**run, "metadata": {"name": moment}})
         scene.end(scene.pod(f"{moment}-train-"), message, code, why)
-        save(moment, scene.when(TRAINING_RUN, moment, Succeeded=("False", reason)))
+        save(moment, scene.when(TRAINING_RUN.resource, moment, Succeeded=("False", reason)))
 
     scene.apply({**example("trainingrun"), "metadata": {"name": "gate-rejected"}})
     scene.end(scene.pod("gate-rejected-train-"), "")
     pod = scene.pod("gate-rejected-evaluate-")
-    seen = scene.get(TRAINING_RUN, "gate-rejected")
+    seen = scene.get(TRAINING_RUN.resource, "gate-rejected")
     scene.end(pod, evaluation(registry.log_model(seen["status"]["mlflow"]), 1900))
-    save("gate-rejected", scene.when(TRAINING_RUN, "gate-rejected", Succeeded=("False", "GateRejected")))
+    save("gate-rejected", scene.when(TRAINING_RUN.resource, "gate-rejected", Succeeded=("False", "GateRejected")))
 
     scene.apply({**example("trainingrun"), "metadata": {"name": "deleted"}})
     scene.run(scene.pod("deleted-train-"))
-    scene.when(TRAINING_RUN, "deleted", Running=("True", "Started"))
+    scene.when(TRAINING_RUN.resource, "deleted", Running=("True", "Started"))
     assert operator.stop() == 0
-    save("generation-behind", scene.change(TRAINING_RUN, "deleted", suspend=True))
-    save("deleted", scene.delete(TRAINING_RUN, "deleted"))
+    save("generation-behind", scene.change(TRAINING_RUN.resource, "deleted", suspend=True))
+    save("deleted", scene.delete(TRAINING_RUN.resource, "deleted"))
 
 
 @pytest.fixture
@@ -373,9 +377,9 @@ async def test_a_model_deployment(stage: CanaryStage, scene: Scene) -> None:
     await stage.data.until_weight(20)
     await stage.begin_evidence()
     trial = save("canary-step", await when(Progressing=("True", "CanaryStep")))
-    scene.change(MODEL_DEPLOYMENT, NAME, suspend=True)
+    scene.change(MODEL_DEPLOYMENT.resource, NAME, suspend=True)
     save_suspended(trial, await when(Progressing=("False", "Suspended")))
-    scene.change(MODEL_DEPLOYMENT, NAME, suspend=False)
+    scene.change(MODEL_DEPLOYMENT.resource, NAME, suspend=False)
     await when(Stalled=("False", "Free"))
     await stage.data.kill_collector()
     save("canary-holds", await when(Progressing=("True", "CollectorUnavailable")))
@@ -395,8 +399,8 @@ async def test_a_model_deployment(stage: CanaryStage, scene: Scene) -> None:
     crash(scene)
     save("unavailable", await when(Available=("False", "ContainerFailed")))
     stage.stop()
-    save("generation-behind", scene.change(MODEL_DEPLOYMENT, NAME, server={"replicas": 2}))
-    save("deleted", scene.delete(MODEL_DEPLOYMENT, NAME))
+    save("generation-behind", scene.change(MODEL_DEPLOYMENT.resource, NAME, server={"replicas": 2}))
+    save("deleted", scene.delete(MODEL_DEPLOYMENT.resource, NAME))
 
 
 async def promise(stage: CanaryStage, *, kept: bool) -> None:

@@ -12,7 +12,8 @@ import yaml
 
 from cluster import tools
 from cluster.apiserver import ControlPlane
-from perennial.schema.crd import KINDS, Kind
+from perennial.plan.kind import Kind
+from perennial.plan.kinds import KINDS
 
 pytestmark = pytest.mark.api
 MANIFESTS = Path(__file__).parent / "manifests" / "valid"
@@ -45,13 +46,13 @@ def objects(server: ControlPlane) -> Mapping[str, dict[str, Any]]:
     return {kind.name: server.api.call("POST", path(kind), smallest(kind)) for kind in KINDS}
 
 
-def smallest(kind: Kind, name: str = "kept") -> dict[str, Any]:
+def smallest(kind: Kind[Any], name: str = "kept") -> dict[str, Any]:
     document: dict[str, Any] = yaml.safe_load((MANIFESTS / f"{SMALLEST[kind.name]}-smallest.yaml").read_text())
     return {**document, "metadata": {"name": name}}
 
 
-def path(kind: Kind, name: str = "") -> str:
-    return f"/apis/perennial.dev/v1alpha1/namespaces/{NAMESPACE}/{kind.plural}/{name}".rstrip("/")
+def path(kind: Kind[Any], name: str = "") -> str:
+    return f"/apis/perennial.dev/v1alpha1/namespaces/{NAMESPACE}/{kind.names.plural}/{name}".rstrip("/")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def path(kind: Kind, name: str = "") -> str:
     ],
 )
 def test_unknown_fields_are_refused_by_strict_clients(
-    kubectl: Kubectl, kind: Kind, where: tuple[str | int, ...], unknown: str
+    kubectl: Kubectl, kind: Kind[Any], where: tuple[str | int, ...], unknown: str
 ) -> None:
     manifest = smallest(kind, "unknown")
     inner: Any = manifest
@@ -80,7 +81,7 @@ def test_unknown_fields_are_refused_by_strict_clients(
 
 
 @every_kind
-def test_defaults_are_those_of_the_operators_models(objects: Mapping[str, dict[str, Any]], kind: Kind) -> None:
+def test_defaults_are_those_of_the_operators_models(objects: Mapping[str, dict[str, Any]], kind: Kind[Any]) -> None:
     """What the server fills in is what the operator would assume: nothing depends on which of them did it."""
     given, kept = smallest(kind)["spec"], objects[kind.name]["spec"]
     assert kind.spec.model_validate(kept) == kind.spec.model_validate(given)
@@ -122,22 +123,22 @@ DOCUMENTED = {
 
 
 @every_kind
-def test_defaults_are_as_documented(objects: Mapping[str, dict[str, Any]], kind: Kind) -> None:
+def test_defaults_are_as_documented(objects: Mapping[str, dict[str, Any]], kind: Kind[Any]) -> None:
     spec = objects[kind.name]["spec"]
     assert {name: spec[name] for name in DOCUMENTED[kind.name]} == DOCUMENTED[kind.name]
 
 
 @every_kind
-def test_applying_the_same_again_changes_nothing(server: ControlPlane, kubectl: Kubectl, kind: Kind) -> None:
+def test_applying_the_same_again_changes_nothing(server: ControlPlane, kubectl: Kubectl, kind: Kind[Any]) -> None:
     """Defaults that the server writes must not look like a change (argo-cd#28724)."""
     manifest = smallest(kind, "again")
     assert kubectl("apply", "--server-side", "-f", "-", given=manifest).returncode == 0
     looked_at = {**server.api.get(path(kind, "again")), "status": {"observedGeneration": 1}}
     server.api.call("PUT", path(kind, "again/status"), looked_at)
     assert kubectl("diff", "--server-side", "-f", "-", given=manifest).stdout == ""
-    before = json.loads(kubectl("get", kind.plural, "again", "-o", "json").stdout)
+    before = json.loads(kubectl("get", kind.names.plural, "again", "-o", "json").stdout)
     assert kubectl("apply", "--server-side", "-f", "-", given=manifest).returncode == 0
-    after = json.loads(kubectl("get", kind.plural, "again", "-o", "json").stdout)
+    after = json.loads(kubectl("get", kind.names.plural, "again", "-o", "json").stdout)
     assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
 
 
@@ -201,19 +202,19 @@ SHOWN: Mapping[str, tuple[dict[str, Any], str, str]] = {
 
 @every_kind
 def test_what_kubectl_get_shows(
-    server: ControlPlane, kubectl: Kubectl, objects: Mapping[str, dict[str, Any]], kind: Kind
+    server: ControlPlane, kubectl: Kubectl, objects: Mapping[str, dict[str, Any]], kind: Kind[Any]
 ) -> None:
     status, columns, row = SHOWN[kind.name]
     known = server.api.get(path(kind, "kept"))
     server.api.call("PUT", path(kind, "kept/status"), {**known, "status": status})
-    wide = kubectl("get", kind.short, "kept", "-o", "wide").stdout.splitlines()
+    wide = kubectl("get", kind.names.short, "kept", "-o", "wide").stdout.splitlines()
     assert wide[0].split() == columns.split()
     assert wide[1].split()[:-1] == row.split()
-    narrow = kubectl("get", kind.short, "kept").stdout.splitlines()[0].split()
+    narrow = kubectl("get", kind.names.short, "kept").stdout.splitlines()[0].split()
     hidden = {column.name.upper() for column in kind.columns if column.wide}
     assert narrow == [name for name in columns.split() if name not in hidden]
     waited = kubectl(
-        "wait", f"--for=condition={'Succeeded' if kind.name == 'TrainingRun' else 'Ready'}", kind.short, "kept"
+        "wait", f"--for=condition={'Succeeded' if kind.name == 'TrainingRun' else 'Ready'}", kind.names.short, "kept"
     )
     assert waited.returncode == 0, waited.stderr
 
@@ -227,7 +228,7 @@ def test_all_kinds_are_found_by_category(
 
 
 @every_kind
-def test_spec_and_status_are_written_apart(server: ControlPlane, kind: Kind) -> None:
+def test_spec_and_status_are_written_apart(server: ControlPlane, kind: Kind[Any]) -> None:
     conditions = [said("Ready", "True", "Said")]
     made = server.api.call("POST", path(kind), {**smallest(kind, "apart"), "status": {"conditions": conditions}})
     assert (made["status"]["observedGeneration"], made["status"]["conditions"]) == (-1, []), "given with the spec"
@@ -250,7 +251,7 @@ def test_a_change_of_spec_is_a_new_generation(server: ControlPlane) -> None:
 
 
 @every_kind
-def test_a_status_is_held_to_its_schema(server: ControlPlane, kind: Kind) -> None:
+def test_a_status_is_held_to_its_schema(server: ControlPlane, kind: Kind[Any]) -> None:
     made = server.api.call("POST", path(kind), smallest(kind, "held"))
     wrong = {**made, "status": {"conditions": [{**said("Ready", "Maybe", "Said")}]}}
     status, text = server.api._request("PUT", path(kind, "held/status"), wrong, "application/json")
@@ -259,7 +260,7 @@ def test_a_status_is_held_to_its_schema(server: ControlPlane, kind: Kind) -> Non
 
 
 @every_kind
-def test_explain_has_a_text_for_every_field(server: ControlPlane, kind: Kind) -> None:
+def test_explain_has_a_text_for_every_field(server: ControlPlane, kind: Kind[Any]) -> None:
     """`kubectl explain` shows what is published here."""
     schemas = server.api.get("/openapi/v3/apis/perennial.dev/v1alpha1")["components"]["schemas"]
     (schema,) = (item for name, item in schemas.items() if name.endswith(f".{kind.name}"))

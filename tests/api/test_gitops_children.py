@@ -9,7 +9,7 @@ from operator_process import Start
 from waiting import until
 
 from cluster.apiserver import ControlPlane
-from perennial.runtime.resources import DATASET, MODEL_DEPLOYMENT, TRAINING_RUN
+from perennial.plan.kinds import DATASET, MODEL_DEPLOYMENT, TRAINING_RUN
 
 pytestmark = pytest.mark.api
 
@@ -52,7 +52,7 @@ def test_no_child_carries_the_tracking_of_its_owner(
     control_plane: ControlPlane, namespace: str, start_operator: Start
 ) -> None:
     api = control_plane.api
-    kinds = {each.kind: each for each in (DATASET, TRAINING_RUN, MODEL_DEPLOYMENT)}
+    kinds = {each.kind: each for each in (DATASET.resource, TRAINING_RUN.resource, MODEL_DEPLOYMENT.resource)}
 
     def create(manifest: dict[str, Any], status: dict[str, Any] | None = None) -> None:
         resource = kinds[manifest["kind"]]

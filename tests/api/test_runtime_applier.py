@@ -7,12 +7,13 @@ from widgets import WIDGET, widget
 
 from cluster.apiserver import ControlPlane
 from perennial.manifests.manifest import Manifest
+from perennial.manifests.resources import SERVICE
 from perennial.plan.actions import Apply, Emit, Plan
 from perennial.runtime.applier import Applier
 from perennial.runtime.client import Client
 from perennial.runtime.clock import SystemClock
 from perennial.runtime.errors import Terminal
-from perennial.runtime.resources import SERVICE, Key
+from perennial.runtime.resources import Key
 from perennial.runtime.results import CallResults
 from perennial.runtime.store import Store
 

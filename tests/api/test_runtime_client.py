@@ -8,12 +8,12 @@ from widgets import WIDGET, widget
 
 from cluster.apiserver import ControlPlane
 from perennial.manifests.manifest import Manifest
+from perennial.manifests.resources import CONFIG_MAP, DEPLOYMENT, Resource
 from perennial.plan.actions import Delete
 from perennial.runtime.client import Client, NotFound
 from perennial.runtime.connection import Connection
 from perennial.runtime.drift import differences, stamped
 from perennial.runtime.errors import Blocked, Conflict, LeadershipLost, Terminal, Unavailable
-from perennial.runtime.resources import CONFIG_MAP, DEPLOYMENT, Resource
 
 pytestmark = [pytest.mark.api, pytest.mark.usefixtures("widgets")]
 

@@ -17,9 +17,9 @@ from waiting import eventually
 from widgets import WIDGET, Registry
 
 from cluster.apiserver import ControlPlane
+from perennial.manifests.resources import CONFIG_MAP
 from perennial.runtime.connection import Connection
 from perennial.runtime.operator import OperatorSettings
-from perennial.runtime.resources import CONFIG_MAP
 
 pytestmark = [pytest.mark.api, pytest.mark.usefixtures("widgets")]
 

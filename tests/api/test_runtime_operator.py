@@ -14,12 +14,13 @@ from widgets import WIDGET, Registry, operator, widget
 
 from cluster.apiserver import ControlPlane
 from perennial.manifests.manifest import Manifest
+from perennial.manifests.resources import CONFIG_MAP
 from perennial.runtime.client import Client
 from perennial.runtime.connection import Connection
 from perennial.runtime.errors import LeadershipLost, Unavailable
 from perennial.runtime.leader import LeaseSettings
 from perennial.runtime.operator import Operator, OperatorSettings
-from perennial.runtime.resources import CONFIG_MAP, Key
+from perennial.runtime.resources import Key
 from perennial.runtime.store import Store
 
 pytestmark = [pytest.mark.api, pytest.mark.usefixtures("widgets")]

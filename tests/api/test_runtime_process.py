@@ -15,7 +15,8 @@ from widgets import WIDGET, widget
 
 from cluster import tools
 from cluster.apiserver import ControlPlane
-from perennial.runtime.resources import CLAIM, CONFIG_MAP, JOB, LEASE, Resource, resource_of
+from perennial.manifests.resources import CLAIM, CONFIG_MAP, JOB, LEASE, Resource
+from perennial.runtime.resources import resource_of
 
 pytestmark = pytest.mark.api
 MANIFESTS = Path(__file__).parent / "manifests" / "valid"

@@ -19,13 +19,14 @@ from typing import Any, Final
 from perennial import logs
 from perennial.app import operator_settings
 from perennial.manifests.manifest import Manifest
+from perennial.manifests.resources import CONFIG_MAP, Resource
 from perennial.plan.actions import Apply, Call, Delete, Emit, EnsureRun, Plan
 from perennial.plan.observed import CallResult, Results
 from perennial.runtime.connection import Connection, connect
 from perennial.runtime.controller import Reconciler
 from perennial.runtime.errors import PerennialError
 from perennial.runtime.operator import Operator, OperatorSettings
-from perennial.runtime.resources import CONFIG_MAP, Key, Resource
+from perennial.runtime.resources import Key
 from perennial.runtime.store import Store
 from perennial.settings import from_environment
 

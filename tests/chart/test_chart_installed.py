@@ -12,7 +12,7 @@ from rendering import EVERYTHING, SYSTEM, render
 
 from cluster import tools
 from cluster.apiserver import ControlPlane
-from perennial.runtime.resources import RIGHTS
+from perennial.plan.rights import RIGHTS
 
 
 def may(control_plane: ControlPlane, verb: str, resource: str, namespace: str = "team-a") -> bool:

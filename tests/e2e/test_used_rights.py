@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from kube import Kube
 
-from perennial.runtime.resources import EVENT, MODEL_DEPLOYMENT, OWN_RIGHTS, RIGHTS, Right
+from perennial.manifests.resources import EVENT
+from perennial.plan.kinds import MODEL_DEPLOYMENT
+from perennial.plan.rights import OWN_RIGHTS, RIGHTS, Right
 
 pytestmark = pytest.mark.e2e
 
@@ -87,9 +89,14 @@ def test_nothing_it_tried_was_forbidden(requests: list[dict[str, Any]]) -> None:
 def test_the_right_that_admission_asks_for_is_really_asked_for(system: Kube) -> None:
     """The cluster runs OwnerReferencesPermissionEnforcement, so the stories would have failed without it."""
     who = f"--as=system:serviceaccount:{system.namespace}:default"
-    kind = f"{MODEL_DEPLOYMENT.plural}.{MODEL_DEPLOYMENT.group}"
+    kind = f"{MODEL_DEPLOYMENT.resource.plural}.{MODEL_DEPLOYMENT.resource.group}"
     assert system("auth", "can-i", "update", kind, "--subresource=finalizers", who, check=False).strip() == "no"
-    owner = {"apiVersion": MODEL_DEPLOYMENT.api_version, "kind": MODEL_DEPLOYMENT.kind, "name": "m", "uid": "1"}
+    owner = {
+        "apiVersion": MODEL_DEPLOYMENT.resource.api_version,
+        "kind": MODEL_DEPLOYMENT.name,
+        "name": "m",
+        "uid": "1",
+    }
     metadata = {"name": "owned", "ownerReferences": [{**owner, "blockOwnerDeletion": True}]}
     ours = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
     system("create", "role", "maker", "--verb=create", "--resource=configmaps")

@@ -38,7 +38,9 @@ from stage import CHECK_SECONDS, Stage, cores
 from standin_mlflow import StandInMLflow
 
 from perennial.manifests.manifest import Manifest
-from perennial.runtime.resources import DATASET, JOB, TRAINING_RUN, Key
+from perennial.manifests.resources import JOB
+from perennial.plan.kinds import DATASET, TRAINING_RUN
+from perennial.runtime.resources import Key
 from perennial.runtime.store import key_of
 
 TEAMS: Final = 50
@@ -133,15 +135,15 @@ def runs_of(teams: Sequence[str], each: int, *, seconds: int) -> list[dict[str, 
 
 async def start(at: Cluster, runs: Sequence[Manifest]) -> float:
     """Apply TrainingRuns; return the seconds from the first until each has its Job and a status."""
-    wanted = {Key(TRAINING_RUN.kind, run["metadata"]["namespace"], run["metadata"]["name"]) for run in runs}
+    wanted = {Key(TRAINING_RUN.name, run["metadata"]["namespace"], run["metadata"]["name"]) for run in runs}
     jobs = {Key(JOB.kind, key.namespace, f"{key.name}-train") for key in wanted}
     fleet = at.fleet
 
     def told(seen: Manifest) -> bool:
-        return key_of(TRAINING_RUN.kind, seen) in wanted and truth(seen, "Succeeded") is not None
+        return key_of(TRAINING_RUN.name, seen) in wanted and truth(seen, "Succeeded") is not None
 
     async with (
-        fleet.watching(TRAINING_RUN, told) as statuses,
+        fleet.watching(TRAINING_RUN.resource, told) as statuses,
         fleet.watching(JOB, lambda seen: key_of(JOB.kind, seen) in jobs, metadata_only=True) as children,
     ):
         before = time.monotonic()
@@ -159,7 +161,7 @@ async def live(at: Cluster, runs: int) -> None:
         status = seen.get("status") or {}
         return status.get("terminalState") is not None and status["mlflow"]["state"] != "RUNNING"
 
-    async with at.fleet.watching(TRAINING_RUN, ended) as watch:
+    async with at.fleet.watching(TRAINING_RUN.resource, ended) as watch:
         await at.fleet.until("all runs have ended", watch, lambda: len(watch.first) >= runs, seconds=600)
         failed = [key for key, seen in watch.objects.items() if truth(seen, "Succeeded") != "True"]
         if failed:
@@ -220,18 +222,18 @@ async def change(at: Cluster, changes: int) -> tuple[list[float], list[Request]]
 
     def look(at_hand: Manifest) -> bool:
         now, metadata = time.monotonic(), at_hand["metadata"]
-        key = Key(DATASET.kind, metadata["namespace"], metadata["name"])
+        key = Key(DATASET.name, metadata["namespace"], metadata["name"])
         seen.setdefault((key, (at_hand.get("status") or {}).get("observedGeneration", 0)), now)
         return False
 
-    async with at.fleet.watching(DATASET, look) as watch:
+    async with at.fleet.watching(DATASET.resource, look) as watch:
         began = time.monotonic()
         for number in range(changes):
             await asyncio.sleep(max(0.0, began + number / 10 - time.monotonic()))
-            key = Key(DATASET.kind, team(number % TEAMS), "flights")
+            key = Key(DATASET.name, team(number % TEAMS), "flights")
             spec = {"expectations": [{"name": "rows", "rowCount": {"min": next(at.numbers)}}]}
             moment = time.monotonic()
-            changed = await at.fleet.client.merge(DATASET, key.namespace, key.name, {"spec": spec})
+            changed = await at.fleet.client.merge(DATASET.resource, key.namespace, key.name, {"spec": spec})
             sent[key, changed["metadata"]["generation"]] = moment
         await at.fleet.until("each change is in its status", watch, lambda: sent.keys() <= seen.keys(), seconds=60)
     return [seen[each] - moment for each, moment in sent.items()], at.audit.news()

@@ -15,9 +15,11 @@ from kubernetes.aio.client import Configuration
 from stage import SAID
 
 from perennial.manifests.manifest import Manifest
+from perennial.manifests.resources import CLAIM, POD, Resource
+from perennial.plan.kinds import DATASET, TRAINING_RUN
 from perennial.runtime.client import Client
 from perennial.runtime.connection import Connection
-from perennial.runtime.resources import CLAIM, DATASET, POD, TRAINING_RUN, Key, Resource
+from perennial.runtime.resources import Key
 from perennial.runtime.store import key_of
 
 _AT_ONCE: Final = 16
@@ -34,8 +36,8 @@ def dataset(namespace: str) -> dict[str, Any]:
     """Return a team's Dataset."""
     columns = [{"name": "late", "type": "Boolean"}, {"name": "scheduled", "type": "Timestamp"}]
     return {
-        "apiVersion": DATASET.api_version,
-        "kind": DATASET.kind,
+        "apiVersion": DATASET.resource.api_version,
+        "kind": DATASET.name,
         "metadata": {"namespace": namespace, "name": "flights"},
         "spec": {
             "source": {"uri": "pvc://lake/flights"},
@@ -49,8 +51,8 @@ def dataset(namespace: str) -> dict[str, Any]:
 def training_run(namespace: str, name: str, *, seconds: int) -> dict[str, Any]:
     """Return a TrainingRun with a gate, whose training takes so many seconds."""
     return {
-        "apiVersion": TRAINING_RUN.api_version,
-        "kind": TRAINING_RUN.kind,
+        "apiVersion": TRAINING_RUN.resource.api_version,
+        "kind": TRAINING_RUN.name,
         "metadata": {"namespace": namespace, "name": name},
         "spec": {
             "datasetRef": {"name": "flights"},
@@ -108,8 +110,8 @@ class Fleet:
     async def settle(self, teams: Sequence[str]) -> None:
         """Make the teams' namespaces, volumes and Datasets, and wait until the Datasets are ready."""
         await self.all(self._team(team) for team in teams)
-        wanted = [Key(DATASET.kind, team, "flights") for team in teams]
-        async with self.watching(DATASET, lambda seen: truth(seen, "Ready") == "True") as watch:
+        wanted = [Key(DATASET.name, team, "flights") for team in teams]
+        async with self.watching(DATASET.resource, lambda seen: truth(seen, "Ready") == "True") as watch:
             await self.until("all Datasets are ready", watch, lambda: all(key in watch.first for key in wanted))
 
     @asynccontextmanager
@@ -143,7 +145,7 @@ class Fleet:
 
     async def apply(self, runs: Iterable[Manifest]) -> None:
         """Create TrainingRuns, some at once."""
-        await self.all(self.client.create(TRAINING_RUN, run) for run in runs)
+        await self.all(self.client.create(TRAINING_RUN.resource, run) for run in runs)
 
     @asynccontextmanager
     async def watching(
@@ -197,7 +199,7 @@ class Fleet:
             "spec": {"accessModes": ["ReadOnlyMany"], "resources": {"requests": {"storage": "1Gi"}}},
         }
         await self._post(CLAIM.path(name), claim_of_lake)
-        await self.client.create(DATASET, dataset(name))
+        await self.client.create(DATASET.resource, dataset(name))
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> None:
         await self._send("POST", path, body)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from perennial.cli.errors import CliError
+from perennial.terms import names
 
-OWN_KINDS: Final = "datasets.perennial.dev,trainingruns.perennial.dev,modeldeployments.perennial.dev"
+OWN_KINDS: Final = ",".join(each.full for each in names.KINDS)
 CHILD_KINDS: Final = "jobs.batch,pods"
-CHILD_SELECTOR: Final = "app.kubernetes.io/managed-by=perennial"
+CHILD_SELECTOR: Final = names.SELECTOR
 _SECONDS: Final = 60
 
 

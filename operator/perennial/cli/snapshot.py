@@ -6,19 +6,15 @@ from enum import StrEnum
 from typing import Any, Final
 
 from perennial.cli.errors import CliError
+from perennial.terms import names
 
 Object = Mapping[str, Any]
 
-DATASET: Final = "Dataset"
-TRAINING_RUN: Final = "TrainingRun"
-MODEL_DEPLOYMENT: Final = "ModelDeployment"
-SUMMARY: Final = {DATASET: "Ready", TRAINING_RUN: "Succeeded", MODEL_DEPLOYMENT: "Ready"}
+DATASET: Final = names.DATASET.kind
+TRAINING_RUN: Final = names.TRAINING_RUN.kind
+MODEL_DEPLOYMENT: Final = names.MODEL_DEPLOYMENT.kind
+SUMMARY: Final = {each.kind: each.summary for each in names.KINDS}
 """The condition that sums a kind up."""
-_NAMES: Final = {
-    DATASET: ("dataset", "datasets", "dset"),
-    TRAINING_RUN: ("trainingrun", "trainingruns", "trun"),
-    MODEL_DEPLOYMENT: ("modeldeployment", "modeldeployments", "mdep"),
-}
 
 
 class State(StrEnum):
@@ -116,10 +112,13 @@ def kind_of(text: str) -> str:
         CliError: none of the three.
     """
     plain = text.lower().split(".", 1)[0]
-    for kind, names in _NAMES.items():
-        if plain in names:
-            return kind
-    raise CliError(f"{text!r} must be dataset, trainingrun or modeldeployment (or dset, trun, mdep).")
+    for each in names.KINDS:
+        if plain in {each.singular, each.plural, each.short}:
+            return each.kind
+    kinds, shorts = (
+        ", ".join(words) for words in zip(*((each.singular, each.short) for each in names.KINDS), strict=True)
+    )
+    raise CliError(f"{text!r} must be a kind: {kinds} (or {shorts}).")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,10 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 
 from perennial.manifests.manifest import Manifest
+from perennial.manifests.resources import Resource
 from perennial.plan.actions import Delete
 from perennial.runtime.errors import Blocked, Conflict, PerennialError, Retryable, Terminal, Unavailable
-from perennial.runtime.resources import Resource, resource_of
+from perennial.runtime.resources import resource_of
 from perennial.runtime.trimming import trimmed
 
 FIELD_MANAGER: Final = "perennial"

@@ -16,13 +16,14 @@ from typing import Final, Generic, Literal, Protocol, TypeVar
 from pydantic import ValidationError
 
 from perennial.logs import bound
+from perennial.manifests.resources import Resource
 from perennial.plan.actions import Plan
 from perennial.plan.observed import Results
 from perennial.runtime.applier import Applier, CallFailed, Gone
 from perennial.runtime.clock import Clock
 from perennial.runtime.errors import Blocked, Conflict, LeadershipLost, Retryable, Terminal
 from perennial.runtime.queue import WorkQueue
-from perennial.runtime.resources import Key, Resource
+from perennial.runtime.resources import Key
 from perennial.runtime.results import CallResults
 from perennial.runtime.store import Store
 

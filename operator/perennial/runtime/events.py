@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from perennial.manifests.manifest import Manifest
+from perennial.manifests.resources import EVENT
 from perennial.plan.actions import Emit
 from perennial.runtime.client import Client, NotFound
 from perennial.runtime.clock import Clock
 from perennial.runtime.errors import Conflict, LeadershipLost, PerennialError
-from perennial.runtime.resources import EVENT
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from perennial.manifests.manifest import Manifest
+from perennial.manifests.resources import Resource
 from perennial.runtime.queue import WorkQueue
-from perennial.runtime.resources import Key, Resource
+from perennial.runtime.resources import Key
 from perennial.runtime.store import Store, controller_of, key_of
 from perennial.runtime.trimming import same
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from perennial.manifests.manifest import Manifest
+from perennial.manifests.resources import LEASE
 from perennial.runtime.client import Client
 from perennial.runtime.clock import Clock
 from perennial.runtime.errors import Conflict, LeadershipLost, PerennialError
-from perennial.runtime.resources import LEASE
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,10 @@ from typing import Any, Final
 
 import aiohttp
 
+from perennial.manifests.resources import Resource
 from perennial.plan.actions import Call
+from perennial.plan.kind import Kind
+from perennial.plan.rights import WATCHED
 from perennial.runtime import health
 from perennial.runtime.applier import Applier, CallHandler
 from perennial.runtime.client import Client
@@ -24,7 +27,7 @@ from perennial.runtime.intake import Intake, Mapper
 from perennial.runtime.leader import Leader, LeaseSettings
 from perennial.runtime.metrics import Metrics
 from perennial.runtime.queue import WorkQueue
-from perennial.runtime.resources import WATCHED, Key, Resource
+from perennial.runtime.resources import Key
 from perennial.runtime.results import CallResults
 from perennial.runtime.resync import Resync
 from perennial.runtime.source import KopfSource
@@ -57,7 +60,8 @@ class OperatorSettings:
 class Operator:
     """Runs reconcilers against one cluster.
 
-    `on_lost` is called the moment this process has lost the lease, after which it may not do anything any more.
+    `kinds` are those about whose objects there are figures. `on_lost` is called the moment this process has lost the
+    lease, after which it may not do anything any more.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Operator:
         reconcilers: Sequence[Reconciler[Any]],
         calls: CallHandler,
         mappers: Mapping[str, tuple[Mapper, ...]],
+        kinds: Sequence[Kind[Any]] = (),
         watched: Sequence[Resource] = WATCHED,
         clock: Clock | None = None,
         on_lost: Callable[[], None] = lambda: None,
@@ -96,7 +101,7 @@ class Operator:
         """The ports of `health` and `metrics`, once they are served."""
         self.leading = asyncio.Event()
         """Set when this process leads."""
-        self.metrics.registry.register(ObjectFigures(store, self.leading.is_set))
+        self.metrics.registry.register(ObjectFigures(store, kinds, self.leading.is_set))
         self.intake = Intake(store, self._queues, mappers, leading=self.leading.is_set)
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -12,13 +12,14 @@ from itertools import chain, repeat
 from types import MappingProxyType
 from typing import Final
 
+from perennial.manifests.resources import Resource
 from perennial.runtime.client import Client, NotFound
 from perennial.runtime.clock import Clock
 from perennial.runtime.errors import Retryable
 from perennial.runtime.intake import Intake
-from perennial.runtime.resources import SELECTOR, Resource
 from perennial.runtime.store import Store
 from perennial.runtime.watches import Scope, Watches
+from perennial.terms.names import SELECTOR
 
 log = logging.getLogger(__name__)
 

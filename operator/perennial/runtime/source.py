@@ -26,10 +26,11 @@ import aiohttp
 import kopf
 
 from perennial.manifests.manifest import Manifest
+from perennial.manifests.resources import Resource
 from perennial.runtime.connection import Connection
-from perennial.runtime.resources import SELECTOR, Resource
 from perennial.runtime.store import key_of, version_of
 from perennial.runtime.watches import WATCH_SECONDS, Scope, Watches
+from perennial.terms.names import SELECTOR
 
 log = logging.getLogger(__name__)
 

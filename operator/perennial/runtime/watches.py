@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from perennial.manifests.resources import Resource
 from perennial.runtime.clock import Clock
-from perennial.runtime.resources import Key, Resource
+from perennial.runtime.resources import Key
 
 WATCH_SECONDS: Final = 55
 """How long a watch lasts, at most. Bookmarks alone would not do: a kind that does not change has one only when etcd

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, fields
 
-from perennial.runtime.figures import FIGURES
+from perennial.plan.kinds import figures
 from perennial.runtime.metrics import Metrics
 from perennial.settings import Settings, described, flag, shown, variable
 
@@ -42,7 +42,10 @@ Each has the labels `namespace` and `name` of the object, too.
 
 """
     own = [(f"`{each.name}`", each.type, _labels(each.labels), each.text) for each in Metrics(()).described]
-    theirs = [(f"`{each.name}`", " ".join(each.kinds), _labels(each.labels), each.text) for each in FIGURES]
+    theirs = [
+        (f"`{name}`", " ".join(kind.name for kind in kinds), _labels(each.labels), each.text)
+        for name, (each, kinds) in figures().items()
+    ]
     yield (
         "docs/reference/metrics.md",
         GENERATED

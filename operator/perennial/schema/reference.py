@@ -5,7 +5,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from perennial.schema.crd import KINDS, Kind, definition
+from perennial.plan.kind import Kind
+from perennial.plan.kinds import KINDS
+from perennial.schema.crd import definition
 from perennial.terms import forms
 from perennial.terms.names import API_VERSION
 
@@ -63,7 +65,9 @@ Decimals and amounts are strings, durations are whole seconds, enums are CamelCa
 
 def reference() -> Iterator[tuple[str, str]]:
     """Yield the page."""
-    kinds = "\n".join(f"- [{kind.name}](#{kind.name.lower()}) (`{kind.short}`): {kind.description}" for kind in KINDS)
+    kinds = "\n".join(
+        f"- [{kind.name}](#{kind.name.lower()}) (`{kind.names.short}`): {kind.description}" for kind in KINDS
+    )
     forms = {name: (text, _form(alias)) for name, (alias, text) in TERMS.items()}
     terms = "\n".join(
         f"| {name} | {text} | {form['maxLength']} | {_code(form['pattern'])} |" for name, (text, form) in forms.items()
@@ -85,7 +89,7 @@ FORMS: Mapping[tuple[object, object], str] = {_key(_form(alias)): name for name,
 """The name of a form by its pattern and length."""
 
 
-def _kind(kind: Kind) -> Iterator[str]:
+def _kind(kind: Kind[Any]) -> Iterator[str]:
     (version,) = definition(kind)["spec"]["versions"]
     schema = version["schema"]["openAPIV3Schema"]
     parts = schema["properties"]
@@ -111,7 +115,7 @@ def _kind(kind: Kind) -> Iterator[str]:
     )
     promised = parts["status"]["properties"]["conditions"]["description"].removesuffix(".").split(", ")
     yield from (f"| `{type_}` | {CONDITIONS[type_]} |" for type_ in promised)
-    yield f"\n### {kind.name} columns\n\nOf `kubectl get {kind.short}`.\n\n| column | shows | is |\n|---|---|---|"
+    yield f"\n### {kind.name} columns\n\nOf `kubectl get {kind.names.short}`.\n\n| column | shows | is |\n|---|---|---|"
     yield from (
         f"| {column.name}{' (`-o wide`)' if column.wide else ''} | {_code(column.path)} | {column.description} |"
         for column in kind.columns

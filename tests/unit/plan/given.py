@@ -10,16 +10,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from perennial.api.dataset import DatasetStatus
 from perennial.api.messages.state import State
-from perennial.api.model_deployment import ModelDeploymentStatus
-from perennial.api.training_run import TrainingRunStatus
 from perennial.manifests.manifest import Manifest
-from perennial.plan import dataset as dataset_kind
-from perennial.plan import model_deployment as model_deployment_kind
-from perennial.plan import training_run as training_run_kind
 from perennial.plan.actions import Apply, Call, Change, Create, Delete, Plan
+from perennial.plan.kinds import KINDS
 from perennial.plan.observed import CallResult, Fact, Issuer, ModelVersion, PlanSettings, RegisteredModel
+from perennial.plan.view import View
 from perennial.terms.names import API_VERSION
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -32,11 +28,7 @@ SETTINGS = PlanSettings(
     operator_user="system:serviceaccount:perennial-system:perennial",
 )
 ISSUER = Issuer(url="https://issuer.test", keys=({"kty": "RSA", "kid": "key-1", "n": "AQ", "e": "AQAB"},))
-STATUS = {
-    "Dataset": DatasetStatus,
-    "TrainingRun": TrainingRunStatus,
-    "ModelDeployment": ModelDeploymentStatus,
-}
+KIND = {kind.name: kind for kind in KINDS}
 
 
 def later(seconds: float) -> datetime:
@@ -85,6 +77,9 @@ class World:
     def model(self, _name: str, _version: str | None = None) -> Fact[RegisteredModel]:
         return self.registry
 
+    def view(self) -> View:
+        return View(cache=self, results=self, facts=self, settings=self.settings)
+
     def but(self, *objects: Manifest, **changes: Any) -> "World":
         """Return the world with some objects added or replaced, and other parts changed."""
         kept = [item for item in self.objects if identity(item) not in {identity(new) for new in objects}]
@@ -116,19 +111,9 @@ def given(*objects: Manifest, **parts: Any) -> World:
 
 def planned(world: World, kind: str, name: str, now: datetime = NOW) -> Plan:
     """Observe an object and plan for it, as the runtime does."""
-    match kind:
-        case "Dataset":
-            dataset = dataset_kind.observe(world, world, world, world.settings, NAMESPACE, name)
-            assert dataset is not None
-            return dataset_kind.plan(dataset, now)
-        case "TrainingRun":
-            run = training_run_kind.observe(world, world, world, world.settings, NAMESPACE, name)
-            assert run is not None
-            return training_run_kind.plan(run, now)
-        case _:
-            deployment = model_deployment_kind.observe(world, world, world, world.settings, NAMESPACE, name)
-            assert deployment is not None
-            return model_deployment_kind.plan(deployment, now)
+    seen = KIND[kind].observe(world.view(), NAMESPACE, name)
+    assert seen is not None
+    return KIND[kind].plan(seen, now)
 
 
 def recorded(world: World, kind: str, name: str, plan: Plan) -> World:

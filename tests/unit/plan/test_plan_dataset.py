@@ -365,7 +365,7 @@ def test_a_gone_dataset_has_no_plan() -> None:
     going = dataset(READY_STATUS)
     going["metadata"]["deletionTimestamp"] = "2026-03-01T11:59:00Z"
     for world in (given(going), given()):
-        assert observe(world, world, world, SETTINGS, NAMESPACE, "flights") is None
+        assert observe(world.view(), NAMESPACE, "flights") is None
 
 
 def test_the_reason_of_an_unready_dataset_is_repeated_while_it_is_checked_again() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from given import NAMESPACE, NOW, STATUS, World, identity, planned, recorded
+from given import KIND, NAMESPACE, NOW, World, identity, planned, recorded
 from given_deployment import NAME
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,21 +19,13 @@ from worlds import SUBJECTS, dataset_worlds, deployment_worlds, run_worlds
 from perennial.manifests.deployments import rollout
 from perennial.manifests.jobs import ENDED, job_outcome
 from perennial.manifests.manifest import Manifest
-from perennial.plan import dataset as dataset_kind
-from perennial.plan import model_deployment as model_deployment_kind
-from perennial.plan import training_run as training_run_kind
 from perennial.plan.actions import Change, EnsureRun, Plan, RegisterVersion
+from perennial.plan.kinds import KINDS, MODEL_DEPLOYMENT
 from perennial.plan.model_deployment import situation
 from perennial.plan.model_deployment.wanted import Wanted
-from perennial.schema.crd import KINDS
 from perennial.schema.structural import structural
 
 WORLDS = {"Dataset": dataset_worlds(), "TrainingRun": run_worlds(), "ModelDeployment": deployment_worlds()}
-MODULES: Mapping[str, Any] = {
-    "Dataset": dataset_kind,
-    "TrainingRun": training_run_kind,
-    "ModelDeployment": model_deployment_kind,
-}
 SCHEMAS = {kind.name: structural(kind.status) for kind in KINDS}
 PROMISED = {kind.name: kind.status.model_fields["conditions"].description or "" for kind in KINDS}
 ROUNDS = {"Dataset": 3, "TrainingRun": 8, "ModelDeployment": 4}
@@ -63,7 +55,7 @@ def survives_json(kind: str, _world: World, plan: Plan) -> None:
     if plan.status is None:
         return
     text = json.dumps(plan.status)
-    assert STATUS[kind].model_validate_json(text).json_data() == json.loads(text) == plan.status
+    assert KIND[kind].status.model_validate_json(text).json_data() == json.loads(text) == plan.status
     assert list(violations(json.loads(text), SCHEMAS[kind])) == []
     assert len(text) < 32 * 1024
 
@@ -174,7 +166,7 @@ def is_never_current_too_early(kind: str, world: World, plan: Plan) -> None:
 
 def wanted_by(world: World, status: Mapping[str, Any]) -> None:
     """The version that is wanted answers, all of it, and nothing is on trial."""
-    seen = model_deployment_kind.observe(world, world, world, world.settings, NAMESPACE, NAME)
+    seen = MODEL_DEPLOYMENT.observe(world.view(), NAMESPACE, NAME)
     assert seen is not None
     want = seen.want
     assert isinstance(want, Wanted)
@@ -220,14 +212,14 @@ def test_the_order_of_what_is_seen_does_not_matter() -> None:
     @given(kind=st.sampled_from(sorted(WORLDS)), data=st.data())
     def hold(kind: str, data: st.DataObject) -> None:
         world = data.draw(WORLDS[kind])
-        observed = MODULES[kind].observe(world, world, world, world.settings, NAMESPACE, SUBJECTS[kind])
+        observed = KIND[kind].observe(world.view(), NAMESPACE, SUBJECTS[kind])
         seen = observed.seen if kind == "ModelDeployment" else observed
         lists = [field.name for field in dataclasses.fields(seen) if field.name in {"jobs", "pods", "runs"}]
         assert lists
         other = {name: data.draw(st.permutations(list(getattr(seen, name)))) for name in lists}
         shuffled = dataclasses.replace(seen, **other)
         again = situation(shuffled) if kind == "ModelDeployment" else shuffled
-        assert MODULES[kind].plan(again, NOW) == MODULES[kind].plan(observed, NOW)
+        assert KIND[kind].plan(again, NOW) == KIND[kind].plan(observed, NOW)
 
     hold()
 
@@ -254,4 +246,4 @@ def test_nothing_moves_a_run_that_has_ended() -> None:
 
 def test_the_subject_of_each_kind_is_in_its_worlds() -> None:
     assert SUBJECTS["ModelDeployment"] == NAME
-    assert set(SUBJECTS) == set(WORLDS) == set(MODULES)
+    assert set(SUBJECTS) == set(WORLDS) == set(KIND)

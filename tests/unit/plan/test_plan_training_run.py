@@ -685,6 +685,6 @@ def test_the_registry_is_not_asked_once_a_run_has_ended_or_where_there_is_no_gat
     known = registry({"champion": "3"})
     for subject in (training_run(SUCCEEDED), training_run(WAS_TRAINED, gate=None)):
         seen = given(subject, registry=known)
-        found = observe(seen, seen, seen, SETTINGS, NAMESPACE, "run-1")
+        found = observe(seen.view(), NAMESPACE, "run-1")
         assert found is not None
         assert found.registry == Fact()

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from perennial.manifests.manifest import Manifest
+from perennial.manifests.resources import Resource
 from perennial.plan.actions import Delete
 from perennial.runtime.client import Client, NotFound
 from perennial.runtime.errors import Conflict, PerennialError, Terminal
-from perennial.runtime.resources import Key, Resource
+from perennial.runtime.resources import Key
 
 
 class Request(NamedTuple):

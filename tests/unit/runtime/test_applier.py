@@ -11,10 +11,11 @@ from virtual_time import VirtualClock, run
 
 from perennial.manifests.manifest import Manifest
 from perennial.plan.actions import Apply, Call, Create, Delete, Emit, Plan, SetAlias
+from perennial.plan.kinds import DATASET
 from perennial.plan.observed import CallResult
 from perennial.runtime.applier import Applier, CallFailed
 from perennial.runtime.errors import Blocked, Conflict, LeadershipLost, Terminal, Unavailable
-from perennial.runtime.resources import DATASET, Key
+from perennial.runtime.resources import Key
 from perennial.runtime.results import CallResults
 from perennial.runtime.store import Store, version_of
 
@@ -93,7 +94,7 @@ class World:
     async def carry_out(self, plan: Plan) -> tuple[object, ...]:
         self.log.clear()
         observed = self.store.get(*KEY)
-        return await self.applier.run(KEY, DATASET, plan, observed if observed is not None else dataset())
+        return await self.applier.run(KEY, DATASET.resource, plan, observed if observed is not None else dataset())
 
     def status(self) -> Any:
         return self.api.objects[KEY].get("status")

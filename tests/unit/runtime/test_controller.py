@@ -14,12 +14,13 @@ from virtual_time import EPOCH, VirtualClock, run
 
 from perennial.manifests.manifest import Manifest
 from perennial.plan.actions import Apply, Call, Emit, Plan
+from perennial.plan.kinds import DATASET
 from perennial.plan.observed import Results
 from perennial.runtime.applier import Applier
 from perennial.runtime.controller import Controller, Reconciler
 from perennial.runtime.errors import Blocked, LeadershipLost, Unavailable
 from perennial.runtime.queue import WorkQueue
-from perennial.runtime.resources import DATASET, Key
+from perennial.runtime.resources import Key
 from perennial.runtime.results import CallResults
 from perennial.runtime.store import Store
 
@@ -47,7 +48,7 @@ class World:
         self.queue: WorkQueue[Key] = WorkQueue(base_delay=1, max_delay=8, jitter=lambda: 0.0)
         self.results = CallResults(self.clock)
         self.controller = Controller(
-            Reconciler(resource=DATASET, observe=self._observe, plan=self._plan, gone=self.forgotten.append),
+            Reconciler(resource=DATASET.resource, observe=self._observe, plan=self._plan, gone=self.forgotten.append),
             queue=self.queue,
             store=self.store,
             results=self.results,

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
+from perennial.plan.kinds import KINDS
 from perennial.runtime.figures import ObjectFigures
 from perennial.runtime.resources import Key
 from perennial.runtime.store import Store
@@ -27,7 +28,7 @@ class World:
         self.store = Store()
         self.registry = CollectorRegistry()
         self.leads = True
-        self.registry.register(ObjectFigures(self.store, lambda: self.leads))
+        self.registry.register(ObjectFigures(self.store, KINDS, lambda: self.leads))
         for file in files:
             kind, name = file.split("/")
             self.store.put(kind, read(WRITTEN / kind / "testdata" / f"{name}.yaml"))

@@ -7,9 +7,11 @@ from test_store import pod
 from virtual_time import run
 
 from perennial.manifests.manifest import Manifest
+from perennial.manifests.resources import CONFIG_MAP, POD
+from perennial.plan.kinds import DATASET, TRAINING_RUN
 from perennial.runtime.intake import Intake, owners
 from perennial.runtime.queue import WorkQueue
-from perennial.runtime.resources import CONFIG_MAP, DATASET, POD, TRAINING_RUN, Key
+from perennial.runtime.resources import Key
 from perennial.runtime.store import Store
 
 OWNER = Key("Dataset", "ns", "flights")
@@ -46,7 +48,7 @@ class World:
 def test_an_object_of_a_reconciled_kind_brings_itself_and_who_refers_to_it() -> None:
     async def story() -> None:
         world = World()
-        world.intake.put(DATASET, {**pod("flights", 5), "kind": "Dataset"})
+        world.intake.put(DATASET.resource, {**pod("flights", 5), "kind": "Dataset"})
         assert await world.taken() == {OWNER, Key("TrainingRun", "ns", "uses-flights")}
 
     run(story())
@@ -120,11 +122,11 @@ def test_a_list_brings_the_keys_of_what_was_wrong_and_no_others() -> None:
     async def story() -> None:
         world = World()
         world.intake.put(CONFIG_MAP, owned(5))
-        world.intake.put(TRAINING_RUN, {**pod("same", 6), "kind": "TrainingRun"})
+        world.intake.put(TRAINING_RUN.resource, {**pod("same", 6), "kind": "TrainingRun"})
         await world.taken()
         assert world.intake.replace(CONFIG_MAP, None, [], 9) == [Key("ConfigMap", "ns", "x")]
         assert await world.taken() == {OWNER}
-        assert world.intake.replace(TRAINING_RUN, None, [{**pod("same", 6), "kind": "TrainingRun"}], 9) == []
+        assert world.intake.replace(TRAINING_RUN.resource, None, [{**pod("same", 6), "kind": "TrainingRun"}], 9) == []
         assert await world.taken() == set()
 
     run(story())
@@ -148,7 +150,7 @@ def test_a_full_round_is_overtaken_by_what_changed() -> None:
         for name in ("a", "b", "c"):
             world.store.put("Dataset", {**pod(name, 5), "kind": "Dataset"})
         world.intake.enqueue_all()
-        world.intake.put(DATASET, {**pod("c", 6), "kind": "Dataset"})
+        world.intake.put(DATASET.resource, {**pod("c", 6), "kind": "Dataset"})
         queue = world.queues["Dataset"]
         assert [(await queue.get()).name for _ in range(3)] == ["c", "a", "b"]
 
@@ -159,7 +161,7 @@ def test_a_process_that_does_not_lead_keeps_its_cache_and_queues_nothing() -> No
     async def story() -> None:
         store, queue, leads = Store(), WorkQueue[Key](), False
         intake = Intake(store, {"Dataset": queue}, {}, leading=lambda: leads)
-        intake.put(DATASET, {**pod("flights", 5), "kind": "Dataset"})
+        intake.put(DATASET.resource, {**pod("flights", 5), "kind": "Dataset"})
         intake.enqueue([OWNER])
         intake.enqueue_all()
         assert store.get(*OWNER) is not None

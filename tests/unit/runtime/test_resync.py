@@ -9,11 +9,13 @@ from test_store import pod
 from virtual_time import VirtualClock, run
 
 from perennial.manifests.manifest import Manifest
+from perennial.manifests.resources import POD, Resource
+from perennial.plan.kinds import DATASET
 from perennial.runtime.client import Listing, NotFound
 from perennial.runtime.errors import Unavailable
 from perennial.runtime.intake import Intake
 from perennial.runtime.queue import WorkQueue
-from perennial.runtime.resources import DATASET, POD, Key, Resource
+from perennial.runtime.resources import Key
 from perennial.runtime.resync import Resync
 from perennial.runtime.store import Store
 from perennial.runtime.watches import Scope, Watches
@@ -49,7 +51,7 @@ class World:
         self.missed: list[tuple[str, int]] = []
         self.restarts: list[float] = []
         self.silent: set[Scope] = set()
-        self.watches = Watches((DATASET, POD), namespaces, VirtualClock())
+        self.watches = Watches((DATASET.resource, POD), namespaces, VirtualClock())
         self.resync = Resync(
             client=self.client,
             store=self.store,

@@ -4,15 +4,17 @@ import asyncio
 
 from virtual_time import VirtualClock, run
 
-from perennial.runtime.resources import DATASET, POD, Key
+from perennial.manifests.resources import POD
+from perennial.plan.kinds import DATASET
+from perennial.runtime.resources import Key
 from perennial.runtime.watches import Scope, Watches
 
-DATASETS, PODS = Scope(DATASET, None), Scope(POD, None)
+DATASETS, PODS = Scope(DATASET.resource, None), Scope(POD, None)
 ONE = Key("Pod", "ns", "one")
 
 
 def watches(*namespaces: str) -> Watches:
-    return Watches((DATASET, POD), namespaces, VirtualClock())
+    return Watches((DATASET.resource, POD), namespaces, VirtualClock())
 
 
 async def minutes(seen: Watches, count: int, *alive: Scope) -> None:
@@ -90,7 +92,7 @@ def test_watches_of_several_kinds_may_owe_a_report() -> None:
         seen.wrote(Key("Pod", "b", "one"), 7)
         seen.wrote(Key("Dataset", "a", "one"), 8)
         await asyncio.sleep(16)
-        assert seen.unechoed() == [Scope(DATASET, "a"), Scope(POD, "b")]
+        assert seen.unechoed() == [Scope(DATASET.resource, "a"), Scope(POD, "b")]
 
     run(story())
 

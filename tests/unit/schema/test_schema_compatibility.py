@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from cluster.last_release import last_release, unpack
+from perennial.plan.kinds import KINDS
 from perennial.schema.__main__ import broken
 from perennial.schema.compatibility import breaks
-from perennial.schema.crd import KINDS, definition
+from perennial.schema.crd import definition
 
 Field = dict[str, Any]
 RULE = {"rule": "self.count > 1", "message": "count must be above 1"}

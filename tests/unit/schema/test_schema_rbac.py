@@ -1,7 +1,9 @@
 """The operator's rules, from what it says that it does."""
 
-from perennial.runtime.resources import JOB, OWN_RIGHTS, POD, RIGHTS, SERVICE, TRAINING_RUN, Right
-from perennial.schema.rbac import rules
+from perennial.manifests.resources import JOB, POD, SERVICE
+from perennial.plan.kinds import TRAINING_RUN
+from perennial.plan.rights import OWN_RIGHTS, RIGHTS, Right
+from perennial.schema.rbac import ITSELF, rules
 
 
 def test_resources_of_a_group_that_allow_the_same_share_a_rule() -> None:
@@ -12,13 +14,13 @@ def test_resources_of_a_group_that_allow_the_same_share_a_rule() -> None:
 def test_subresources_groups_and_single_objects_stand_alone() -> None:
     rights = [
         Right(JOB, ("delete",)),
-        Right(TRAINING_RUN, ("patch",)),
-        Right(TRAINING_RUN, ("patch",), "status"),
-        Right(JOB, ("get",), name="one"),
+        Right(TRAINING_RUN.resource, ("patch",)),
+        Right(TRAINING_RUN.resource, ("patch",), "status"),
+        Right(JOB, ("get",), itself=True),
     ]
     assert rules(rights) == [
         {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["delete"]},
-        {"apiGroups": ["batch"], "resources": ["jobs"], "resourceNames": ["one"], "verbs": ["get"]},
+        {"apiGroups": ["batch"], "resources": ["jobs"], "resourceNames": [ITSELF], "verbs": ["get"]},
         {"apiGroups": ["perennial.dev"], "resources": ["trainingruns", "trainingruns/status"], "verbs": ["patch"]},
     ]
 

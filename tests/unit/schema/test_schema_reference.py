@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from perennial.schema.crd import KINDS, Kind, definition
+from perennial.plan.kind import Kind
+from perennial.plan.kinds import KINDS
+from perennial.schema.crd import definition
 from perennial.schema.reference import CONDITIONS, reference
 
 ((PATH, PAGE),) = reference()
@@ -20,7 +22,7 @@ def section(title: str) -> str:
     return found[1]
 
 
-def schema_of(kind: Kind) -> Mapping[str, Any]:
+def schema_of(kind: Kind[Any]) -> Mapping[str, Any]:
     (version,) = definition(kind)["spec"]["versions"]
     properties: Mapping[str, Any] = version["schema"]["openAPIV3Schema"]["properties"]
     return properties
@@ -36,7 +38,7 @@ def paths(node: Mapping[str, Any], path: str) -> Iterator[str]:
 
 
 @kinds
-def test_every_field_is_there(kind: Kind) -> None:
+def test_every_field_is_there(kind: Kind[Any]) -> None:
     for part in ("spec", "status"):
         told = section(f"{kind.name} {part}")
         missing = [path for path in paths(schema_of(kind)[part], "") if f"| `{path}` |" not in told]
@@ -52,14 +54,14 @@ def messages(node: Any) -> Iterator[str]:
 
 
 @kinds
-def test_every_rule_is_there(kind: Kind) -> None:
+def test_every_rule_is_there(kind: Kind[Any]) -> None:
     rules = set(messages(definition(kind)))
     assert rules
     assert {rule for rule in rules if f"Rule: {rule}." not in PAGE} == set()
 
 
 @kinds
-def test_conditions_and_columns(kind: Kind) -> None:
+def test_conditions_and_columns(kind: Kind[Any]) -> None:
     promised = schema_of(kind)["status"]["properties"]["conditions"]["description"].removesuffix(".").split(", ")
     assert re.findall(r"^\| `(\w+)` \|", section(f"{kind.name} conditions"), re.MULTILINE) == promised
     shown = re.findall(r"^\| (\w+)(?: \(`-o wide`\))? \| `", section(f"{kind.name} columns"), re.MULTILINE)

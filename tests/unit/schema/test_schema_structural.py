@@ -12,8 +12,10 @@ import yaml
 from openapi import violations
 from pydantic import BaseModel, Field
 
+from perennial.plan.kind import Kind
+from perennial.plan.kinds import KINDS
 from perennial.schema.__main__ import generated
-from perennial.schema.crd import KINDS, Kind, definition
+from perennial.schema.crd import definition
 from perennial.schema.structural import structural, without_rules
 
 REPOSITORY = Path(__file__).parents[3]
@@ -28,7 +30,7 @@ kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
 @cache
-def schema_of(kind: Kind) -> Mapping[str, Any]:
+def schema_of(kind: Kind[Any]) -> Mapping[str, Any]:
     (version,) = definition(kind)["spec"]["versions"]
     schema: Mapping[str, Any] = version["schema"]["openAPIV3Schema"]
     return schema
@@ -46,17 +48,17 @@ def nodes(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapp
         yield from nodes(schema["items"], f"{path}[]")
 
 
-def where(kind: Kind, wrong: Any) -> list[str]:
+def where(kind: Kind[Any], wrong: Any) -> list[str]:
     return [path for path, node in nodes(schema_of(kind)) if wrong(path, node)]
 
 
 @kinds
-def test_only_keywords_that_a_structural_schema_may_have(kind: Kind) -> None:
+def test_only_keywords_that_a_structural_schema_may_have(kind: Kind[Any]) -> None:
     assert {key for _, node in nodes(schema_of(kind)) for key in node} <= KEYWORDS
 
 
 @kinds
-def test_every_node_has_one_type(kind: Kind) -> None:
+def test_every_node_has_one_type(kind: Kind[Any]) -> None:
     assert where(kind, lambda _, node: ("type" in node) == bool(node.get("x-kubernetes-int-or-string"))) == []
     assert where(kind, lambda _, node: "anyOf" in node and not node.get("x-kubernetes-int-or-string")) == []
     unions = [node["anyOf"] for _, node in nodes(schema_of(kind)) if "anyOf" in node]
@@ -64,13 +66,13 @@ def test_every_node_has_one_type(kind: Kind) -> None:
 
 
 @kinds
-def test_no_floats(kind: Kind) -> None:
+def test_no_floats(kind: Kind[Any]) -> None:
     """They do not survive every JSON tool: numbers with a fraction are decimal strings."""
     assert where(kind, lambda _, node: node.get("type") == "number") == []
 
 
 @kinds
-def test_every_string_list_and_map_has_a_bound(kind: Kind) -> None:
+def test_every_string_list_and_map_has_a_bound(kind: Kind[Any]) -> None:
     def bounded(node: Mapping[str, Any]) -> bool:
         if node.get("x-kubernetes-int-or-string"):
             return "maxLength" in node
@@ -87,7 +89,7 @@ def test_every_string_list_and_map_has_a_bound(kind: Kind) -> None:
 
 
 @kinds
-def test_every_number_of_a_spec_has_bounds(kind: Kind) -> None:
+def test_every_number_of_a_spec_has_bounds(kind: Kind[Any]) -> None:
     def unbounded(path: str, node: Mapping[str, Any]) -> bool:
         return path.startswith(".spec") and node.get("type") == "integer" and not {"minimum", "maximum"} <= node.keys()
 
@@ -95,7 +97,7 @@ def test_every_number_of_a_spec_has_bounds(kind: Kind) -> None:
 
 
 @kinds
-def test_every_field_explains_itself(kind: Kind) -> None:
+def test_every_field_explains_itself(kind: Kind[Any]) -> None:
     def silent(path: str, node: Mapping[str, Any]) -> bool:
         item_or_value = path.endswith(("[]", "*")) and node.get("type") != "object"
         return not item_or_value and not node.get("description")
@@ -106,7 +108,7 @@ def test_every_field_explains_itself(kind: Kind) -> None:
 
 
 @kinds
-def test_lists_of_named_things_are_merged_by_name(kind: Kind) -> None:
+def test_lists_of_named_things_are_merged_by_name(kind: Kind[Any]) -> None:
     """Else two appliers could not own an item each, and a name could be there twice."""
 
     def unkeyed(path: str, node: Mapping[str, Any]) -> bool:
@@ -124,7 +126,7 @@ def test_lists_of_named_things_are_merged_by_name(kind: Kind) -> None:
 
 
 @kinds
-def test_required_fields_exist_and_have_no_default(kind: Kind) -> None:
+def test_required_fields_exist_and_have_no_default(kind: Kind[Any]) -> None:
     def wrong(_: str, node: Mapping[str, Any]) -> bool:
         properties = node.get("properties", {})
         return any(name not in properties or "default" in properties[name] for name in node.get("required", ()))
@@ -133,7 +135,7 @@ def test_required_fields_exist_and_have_no_default(kind: Kind) -> None:
 
 
 @kinds
-def test_defaults_fit_their_schemas(kind: Kind) -> None:
+def test_defaults_fit_their_schemas(kind: Kind[Any]) -> None:
     wrong = [
         problem
         for path, node in nodes(schema_of(kind))
@@ -144,13 +146,13 @@ def test_defaults_fit_their_schemas(kind: Kind) -> None:
 
 
 @kinds
-def test_names_are_camel_case(kind: Kind) -> None:
+def test_names_are_camel_case(kind: Kind[Any]) -> None:
     names = {name for _, node in nodes(schema_of(kind)) for name in node.get("properties", {})}
     assert {name for name in names if not re.fullmatch(r"[a-z][a-zA-Z0-9]*", name)} == set()
 
 
 @kinds
-def test_every_rule_says_what_must_hold(kind: Kind) -> None:
+def test_every_rule_says_what_must_hold(kind: Kind[Any]) -> None:
     rules = [rule for _, node in nodes(schema_of(kind)) for rule in node.get("x-kubernetes-validations", ())]
     assert rules
     assert [rule for rule in rules if set(rule) != {"rule", "message"} or not rule["message"]] == []
@@ -158,13 +160,13 @@ def test_every_rule_says_what_must_hold(kind: Kind) -> None:
 
 
 @kinds
-def test_patterns_cover_the_whole_text(kind: Kind) -> None:
+def test_patterns_cover_the_whole_text(kind: Kind[Any]) -> None:
     patterns = {node["pattern"] for _, node in nodes(schema_of(kind)) if "pattern" in node}
     assert {pattern for pattern in patterns if not (pattern.startswith("^") and pattern.endswith("$"))} == set()
 
 
 @kinds
-def test_columns_show_fields_that_exist(kind: Kind) -> None:
+def test_columns_show_fields_that_exist(kind: Kind[Any]) -> None:
     (version,) = definition(kind)["spec"]["versions"]
     for column in version["additionalPrinterColumns"]:
         node = schema_of(kind)
@@ -177,9 +179,9 @@ def test_columns_show_fields_that_exist(kind: Kind) -> None:
 
 
 @kinds
-def test_the_kind_can_be_found(kind: Kind) -> None:
+def test_the_kind_can_be_found(kind: Kind[Any]) -> None:
     made = definition(kind)
-    assert made["metadata"]["name"] == f"{kind.plural}.perennial.dev"
+    assert made["metadata"]["name"] == f"{kind.names.plural}.perennial.dev"
     assert made["spec"]["names"]["categories"] == ["perennial", "ml"]
     assert made["spec"]["versions"][0]["subresources"] == {"status": {}}
     assert len(made["spec"]["names"]["shortNames"]) == 1

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from perennial.api.dataset import DatasetSpec, DatasetStatus
 from perennial.manifests.build import Owner, hashed
 from perennial.manifests.manifest import Manifest
-from perennial.plan.observed import Cache, Facts, PlanSettings, Results, owner_of
+from perennial.plan.observed import PlanSettings, owner_of
+from perennial.plan.view import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +28,9 @@ class DatasetSeen:
         return f"{self.owner.name}-check-{hashed(self.owner.uid, self.generation, self.status.checks)}"
 
 
-def observe(
-    cache: Cache, _results: Results, _facts: Facts, settings: PlanSettings, namespace: str, name: str
-) -> DatasetSeen | None:
+def observe(view: View, namespace: str, name: str) -> DatasetSeen | None:
     """Return what is known of a Dataset; None if it is gone or going."""
+    cache = view.cache
     seen = cache.get("Dataset", namespace, name)
     if seen is None or seen["metadata"].get("deletionTimestamp"):
         return None
@@ -42,5 +42,5 @@ def observe(
         status=DatasetStatus.model_validate(seen.get("status", {})),
         jobs=jobs,
         pods=[pod for job in jobs for pod in cache.children(job["metadata"]["uid"], "Pod")],
-        settings=settings,
+        settings=view.settings,
     )

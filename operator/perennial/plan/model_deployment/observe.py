@@ -9,14 +9,14 @@ from perennial.plan.model_deployment.champion import set_champion
 from perennial.plan.model_deployment.policy import policy
 from perennial.plan.model_deployment.seen import SLOTS, ModelDeploymentSeen, RunFound
 from perennial.plan.model_deployment.situation import Situation, situation
-from perennial.plan.observed import Cache, Fact, Facts, PlanSettings, Results, owner_of
+from perennial.plan.observed import Cache, Fact, owner_of
+from perennial.plan.view import View
 from perennial.terms.names import REQUEST
 
 
-def observe(  # noqa: PLR0917 - the one signature of all kinds
-    cache: Cache, results: Results, facts: Facts, settings: PlanSettings, namespace: str, name: str
-) -> Situation | None:
+def observe(view: View, namespace: str, name: str) -> Situation | None:
     """Return the situation of a ModelDeployment; None if it is gone or going."""
+    cache, results, facts, settings = view.cache, view.results, view.facts, view.settings
     found = cache.get("ModelDeployment", namespace, name)
     if found is None or found["metadata"].get("deletionTimestamp"):
         return None

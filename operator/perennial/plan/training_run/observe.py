@@ -9,7 +9,8 @@ from perennial.api.training_run import TerminalState, TrainingRunSpec, TrainingR
 from perennial.manifests.build import Owner
 from perennial.manifests.manifest import Manifest
 from perennial.plan.actions import EnsureRun, FinishRun, RegisterVersion
-from perennial.plan.observed import Cache, Fact, Facts, PlanSettings, RegisteredModel, Results, owner_of
+from perennial.plan.observed import Fact, PlanSettings, RegisteredModel, Results, owner_of
+from perennial.plan.view import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +90,9 @@ def finish_run(status: TrainingRunStatus) -> FinishRun | None:
     return FinishRun(run_id=status.mlflow.run_id, status=ended)
 
 
-def observe(  # noqa: PLR0917 - the one signature of all kinds
-    cache: Cache, results: Results, facts: Facts, settings: PlanSettings, namespace: str, name: str
-) -> TrainingRunSeen | None:
+def observe(view: View, namespace: str, name: str) -> TrainingRunSeen | None:
     """Return what is known of a TrainingRun; None if it is gone or going."""
+    cache, settings = view.cache, view.settings
     seen = cache.get("TrainingRun", namespace, name)
     if seen is None or seen["metadata"].get("deletionTimestamp"):
         return None
@@ -115,9 +115,9 @@ def observe(  # noqa: PLR0917 - the one signature of all kinds
         training=jobs.get(training_name(name)),
         evaluation=jobs.get(evaluation_name(name)),
         pods=[pod for job in jobs.values() for pod in cache.children(job["metadata"]["uid"], "Pod")],
-        registry=facts.model(registered_model(owner, spec, settings))
+        registry=view.facts.model(registered_model(owner, spec, settings))
         if status.terminal_state is None and spec.gate is not None
         else Fact(),
-        results=results,
+        results=view.results,
         settings=settings,
     )

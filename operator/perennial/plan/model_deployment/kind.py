@@ -1,0 +1,56 @@
+"""What a ModelDeployment is."""
+
+from collections.abc import Iterator
+
+from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
+from perennial.manifests.manifest import Manifest
+from perennial.plan.kind import AGE, Column, Kind, condition_path, field
+from perennial.plan.model_deployment.figures import FIGURES
+from perennial.plan.model_deployment.observe import ModelDeploymentSeen, observe
+from perennial.plan.model_deployment.planner import plan
+from perennial.plan.observed import Cache
+from perennial.terms import names
+
+
+def _model(manifest: Manifest) -> str | None:
+    found: str | None = field(manifest, "spec", "model", "name")
+    return found
+
+
+def _deployments_of_model(cache: Cache, changed: Manifest) -> Iterator[str]:
+    """A run's outcome is taken up by those that serve its model; its owner is known by the owner reference."""
+    model = _model(changed)
+    for deployment in cache.list(names.MODEL_DEPLOYMENT.kind, changed["metadata"]["namespace"]):
+        if model is not None and _model(deployment) == model:
+            yield deployment["metadata"]["name"]
+
+
+MODEL_DEPLOYMENT: Kind[ModelDeploymentSeen] = Kind(
+    names=names.MODEL_DEPLOYMENT,
+    description='Serving, canary, monitoring and retraining: "is it still right, and if not, what do we do?"',
+    services=True,
+    spec=ModelDeploymentSpec,
+    status=ModelDeploymentStatus,
+    columns=(
+        Column(name="Ready", path=condition_path("Ready"), description="Whether it answers as promised."),
+        Column(name="Model", path=".spec.model.name", description="The registered model."),
+        Column(name="Stable", path=".status.stable.modelVersion", description="The model version that answers."),
+        Column(name="Canary", path=".status.canary.modelVersion", description="The model version on trial."),
+        Column(
+            name="Weight", path=".status.canary.weight.verified", type="integer", description="Its share, in per cent."
+        ),
+        Column(name="Verdict", path=".status.canary.slos[0].verdict", description="What the evidence says of it."),
+        Column(
+            name="SLOs", path=condition_path("SLOsMet"), description="Whether the stable version keeps its promises."
+        ),
+        Column(
+            name="Reason", path=condition_path("Ready", "reason"), description="Why it is or is not ready.", wide=True
+        ),
+        AGE,
+    ),
+    observe=observe,
+    plan=plan,
+    looks_at={names.TRAINING_RUN.kind: _deployments_of_model},
+    registered_model=_model,
+    figures=FIGURES,
+)
