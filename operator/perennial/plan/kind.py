@@ -54,7 +54,7 @@ class Figure(Generic[Status]):
     read: Callable[[Manifest, Status], Iterable[Sample]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Kind(Generic[Seen]):
     """Everything about a kind that more than its planner must know."""
 

@@ -10,7 +10,6 @@ from given import (
     NOW,
     OTHER_DIGEST,
     READY_STATUS,
-    SETTINGS,
     World,
     applied,
     check_result,
