@@ -115,10 +115,13 @@ def kind_of(text: str) -> str:
     for each in names.KINDS:
         if plain in {each.singular, each.plural, each.short}:
             return each.kind
-    kinds, shorts = (
-        ", ".join(words) for words in zip(*((each.singular, each.short) for each in names.KINDS), strict=True)
-    )
-    raise CliError(f"{text!r} must be a kind: {kinds} (or {shorts}).")
+    raise CliError(f"{text!r} must be {_either(names.KINDS)}.")
+
+
+def _either(kinds: Sequence[names.KindName]) -> str:
+    """Return `a, b or c (or x, y, z)` of some kinds and their short names."""
+    *others, last = (each.singular for each in kinds)
+    return f"{', '.join(others)} or {last} (or {', '.join(each.short for each in kinds)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
