@@ -6,8 +6,9 @@ from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentS
 from perennial.manifests.manifest import Manifest
 from perennial.plan.kind import AGE, Column, Kind, condition_path, field
 from perennial.plan.model_deployment.figures import FIGURES
-from perennial.plan.model_deployment.observe import ModelDeploymentSeen, observe
+from perennial.plan.model_deployment.observe import observe
 from perennial.plan.model_deployment.planner import plan
+from perennial.plan.model_deployment.situation import Situation
 from perennial.plan.observed import Cache
 from perennial.terms import names
 
@@ -25,7 +26,7 @@ def _deployments_of_model(cache: Cache, changed: Manifest) -> Iterator[str]:
             yield deployment["metadata"]["name"]
 
 
-MODEL_DEPLOYMENT: Kind[ModelDeploymentSeen] = Kind(
+MODEL_DEPLOYMENT: Kind[Situation] = Kind(
     names=names.MODEL_DEPLOYMENT,
     description='Serving, canary, monitoring and retraining: "is it still right, and if not, what do we do?"',
     services=True,
