@@ -35,11 +35,14 @@ class Journal:
         return await self._database.run(ticks.read_ticks, series)
 
     async def write(
-        self, series: str, taken: Sequence[Tick], baselines: Mapping[str, Baseline], brake: Brake | None = None
+        self, taken: Mapping[str, Sequence[Tick]], baselines: Mapping[str, Baseline], brake: Brake | None = None
     ) -> None:
-        """Write down ticks with the counters they were counted up to; durably if there is a brake that was pulled."""
+        """Write down ticks by series, with the counters they were counted up to: all or nothing.
+
+        Durably if there is a brake that was pulled.
+        """
         write = self._database.run if brake is None else self._database.run_durably
-        await write(ticks.write_ticks, series, taken, baselines, brake)
+        await write(ticks.write_ticks, taken, baselines, brake)
 
     async def prune(self, canary: str | None) -> None:
         """Forget ticks that nobody needs any more; those of the current canary stay."""

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import aiohttp
 
+from perennial.collector.pods import Listed, parse_pods
 from perennial.collector.signals import READERS, Page, Reading
 from perennial.terms.words import Slot
 
@@ -21,7 +22,6 @@ _VALUE = re.compile(
     re.MULTILINE,
 )
 _UPTIME = re.compile(r"^envoy_server_uptime(?:\{\})? (\d{1,15})$", re.MULTILINE)
-_MEMBER = re.compile(r"^(?P<slot>[ab])::(?P<address>[\d.]+):\d+::health_flags::healthy$", re.MULTILINE)
 
 
 def parse(text: str) -> Reading:
@@ -43,14 +43,6 @@ def parse(text: str) -> Reading:
     return Reading(float(uptime[1]), counters)
 
 
-def parse_members(text: str) -> tuple[tuple[Slot, tuple[str, ...]], ...]:
-    """Read Envoy's list of clusters: each slot with the addresses of its members, sorted."""
-    found: dict[Slot, list[str]] = {"a": [], "b": []}
-    for member in _MEMBER.finditer(text):
-        found["a" if member["slot"] == "a" else "b"].append(member["address"])
-    return tuple((slot, tuple(sorted(addresses))) for slot, addresses in found.items())
-
-
 class Routers:
     """The routers behind names (a headless Service's, as a rule one), looked up anew for each look."""
 
@@ -69,16 +61,10 @@ class Routers:
         readings = await asyncio.gather(*(self._scrape(address) for address in self.addresses))
         return {a: r for a, r in zip(self.addresses, readings, strict=True) if r is not None}
 
-    async def members(self) -> Mapping[Slot, tuple[str, ...]] | None:
-        """Return the addresses that every router has for each slot; None while they disagree or one does not answer.
-
-        Envoy learns of pods by DNS, some seconds after they are ready, and of their end as late: a slot whose pods were
-        just changed must not get requests before every router means the new ones.
-        """
+    async def pods(self) -> Mapping[str, Listed | None]:
+        """Return the pods that each router sends requests to, by its address; None for one that did not answer."""
         texts = await asyncio.gather(*(self._get(f"http://{address}/clusters") for address in self.addresses))
-        told = {None if text is None else parse_members(text) for text in texts}
-        agreed = told.pop() if len(told) == 1 else None
-        return None if agreed is None else dict(agreed)
+        return {a: None if t is None else parse_pods(t) for a, t in zip(self.addresses, texts, strict=True)}
 
     async def _resolve(self, name: tuple[str, int]) -> tuple[str, ...]:
         lookup = asyncio.get_running_loop().getaddrinfo(*name, family=socket.AF_INET, type=socket.SOCK_STREAM)

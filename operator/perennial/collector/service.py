@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from time import monotonic
 
@@ -13,9 +13,11 @@ from perennial.collector.brake import Trial
 from perennial.collector.clock import Clock
 from perennial.collector.counting import Counted, Counting, Setting
 from perennial.collector.journal import Journal
+from perennial.collector.pods import members
 from perennial.collector.predictions import Predictions
 from perennial.collector.router_stats import Routers
 from perennial.collector.rtds import WeightServer
+from perennial.collector.standing import Standing, series_of
 from perennial.collector.state import Known, Revisions, build_state
 from perennial.collector.ticks import rows_of
 from perennial.stats.ticks import Tick, Ticks
@@ -35,7 +37,8 @@ class Collector:
     """One ModelDeployment's collector, without its HTTP shell. All methods run on one event loop.
 
     Its parts: `counting`, where each router's counting goes on from; the journal, which outlives a restart; `trial`,
-    the evidence on the candidate, with the brake; `predictions`, with labels and cohorts.
+    the evidence on the candidate, with the brake; the standing of the version that answers; `predictions`, with labels
+    and cohorts.
     """
 
     def __init__(self, journal: Journal, predictions: Predictions, routers: Routers, weights: WeightServer) -> None:
@@ -47,6 +50,7 @@ class Collector:
         self._brake_is_kept = False
         self._journal = journal
         self._clock = Clock()
+        self._standing = Standing()
         self._revisions = Revisions()
         self._members: Mapping[Slot, tuple[str, ...]] | None = None
         self._slow_due = self._prune_due = 0.0
@@ -84,11 +88,10 @@ class Collector:
             before = self._setting()
             seen = await self.routers.look()
             counted = self.counting.since(seen, self.routers.addresses, before, self._setting())
-            await self._judge(counted)
-            self.counting.take(counted)
+            await self._judge(counted, self._clock.now())
         if monotonic() >= self._slow_due:
             self._slow_due = monotonic() + SLOW_SECONDS
-            self._members = await self.routers.members()
+            self._members = members((await self.routers.pods()).values())
             await self.predictions.refresh()
         if monotonic() >= self._prune_due:
             self._prune_due = monotonic() + PRUNE_SECONDS
@@ -132,30 +135,30 @@ class Collector:
         seen = await self.routers.look()
         self.counting.take(self.counting.since(seen, self.routers.addresses, Setting(), Setting()))
         self.counting.begin(None if canary is None else canary.step, set(seen))
+        self._standing = Standing()
 
-    async def _judge(self, counted: Counted) -> None:
-        """Add what was counted to the trial, brake if it shows harm, and write both down."""
+    async def _judge(self, counted: Counted, moment: float) -> None:
+        """Add what was counted to what is judged, brake if it shows harm, write it down, and take it for past."""
+        taken: dict[str, Sequence[Tick]] = {}
+        standing, trial, brake = self._standing, self.trial, self.brake
+        if self.policy is not None and (series := series_of(self.policy)):
+            standing, tick = standing.after(counted, self.policy.stable, moment)
+            taken |= {series: [tick]} if tick is not None else {}
         canary = self._canary()
-        if canary is None or self.trial is None:
-            return
-        moment = self._clock.now()
-        ticks = [
-            Tick(moment, setting.step, setting.weight, rows_of(rows, canary.slot))
-            for setting, rows in counted.portions.items()
-            if setting.step is not None
-        ]
-        if not ticks and not counted.changed:
-            return
-        trial = self.trial.after(Ticks.of(ticks)) if ticks else self.trial
-        brake = trial.brake(_now()) if self.brake is None else self.brake
+        if canary is not None and trial is not None and (ticks := _ticks_of(canary, counted, moment)):
+            taken[canary.id] = ticks
+            trial = trial.after(Ticks.of(ticks))
+            brake = brake or trial.brake(_now())
         if brake is not None and self.brake is None:
             # At once: neither a slow disk nor a broken one must keep the brake from working.
             self.brake = brake
             self._set_weights()
-            log.warning("brake pulled", extra={"canary": canary.id, "reason": brake.verdict.message})
-        await self._journal.write(canary.id, ticks, counted.baselines, None if self._brake_is_kept else brake)
-        self._brake_is_kept = brake is not None
-        self.trial = trial
+            log.warning("brake pulled", extra={"canary": brake.canary_id, "reason": brake.verdict.message})
+        if taken or (canary is not None and counted.changed):
+            await self._journal.write(taken, counted.baselines, None if self._brake_is_kept else brake)
+            self._brake_is_kept = brake is not None
+        self._standing, self.trial = standing, trial
+        self.counting.take(counted)
 
     def _setting(self) -> Setting:
         """Return what is in force: the canary's step, and its weight if all routers have acknowledged it."""
@@ -241,6 +244,14 @@ def check_policy(policy: Policy) -> None:
             raise BadInputError(f"slos[{i}]: must have exactly one of errorRate and outcome")
         if slo.error_rate is not None and slo.error_rate.max is None and slo.error_rate.max_ratio is None:
             raise BadInputError(f"slos[{i}].errorRate: must have max or maxRatio")
+
+
+def _ticks_of(canary: Canary, counted: Counted, moment: float) -> list[Tick]:
+    return [
+        Tick(moment, setting.step, setting.weight, rows_of(rows, canary.slot))
+        for setting, rows in counted.portions.items()
+        if setting.step is not None
+    ]
 
 
 def _id(canary: Canary | None) -> str | None:

@@ -102,16 +102,15 @@ def read_ticks(connection: sqlite3.Connection, series: str) -> Ticks:
 
 def write_ticks(
     connection: sqlite3.Connection,
-    canary: str,
-    ticks: Iterable[Tick],
+    taken: Mapping[str, Iterable[Tick]],
     baselines: Mapping[str, Baseline],
     brake: Brake | None,
 ) -> None:
-    """Write ticks down together with the counters they were counted up to, and the brake if it was pulled on them."""
-    for tick in ticks:
+    """Write ticks down by series together with the counters they were counted up to, and the brake if it was pulled."""
+    for series, tick in ((series, tick) for series, ticks in taken.items() for tick in ticks):
         number = connection.execute(
             "INSERT INTO tick (canary, time, step, weight) VALUES (?, ?, ?, ?)",
-            (canary, tick.time, tick.step, tick.weight),
+            (series, tick.time, tick.step, tick.weight),
         ).lastrowid
         connection.executemany(
             "INSERT INTO tick_sum VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -119,7 +118,7 @@ def write_ticks(
         )
     write_baselines(connection, baselines)
     if brake is not None:
-        connection.execute("INSERT OR IGNORE INTO brake VALUES (?, ?)", (canary, brake.model_dump_json()))
+        connection.execute("INSERT OR IGNORE INTO brake VALUES (?, ?)", (brake.canary_id, brake.model_dump_json()))
 
 
 def read_brake(connection: sqlite3.Connection, canary: str) -> Brake | None:

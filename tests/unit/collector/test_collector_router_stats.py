@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perennial.collector.router_stats import parse, parse_members
+from perennial.collector.router_stats import parse
 from perennial.stats.sums import Sums
 from perennial.stats.ticks import ABANDONED, ANSWERED, REJECTED, REQUESTS, UNFINISHED
 
@@ -72,8 +72,3 @@ def test_whatever_a_page_says_it_is_counted_or_refused(lines: list[str], uptime:
         assert "uptime" in str(error)  # noqa: PT017 - either is right
         return
     assert all(0 <= sums.total <= sums.n < 2**63 for sums in found.counters.values())
-
-
-@given(st.text())
-def test_whatever_is_no_list_of_pods_lists_none(text: str) -> None:
-    assert [slot for slot, _ in parse_members(text)] == ["a", "b"]

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from perennial.api.messages.policy import Arm, Canary, ErrorRate, Policy, SloPolicy
+from perennial.api.messages.policy import Arm, Canary, ErrorRate, Policy, SloPolicy, Watch
+from perennial.collector.clock import Clock
 from perennial.collector.database import Database
 from perennial.collector.journal import Journal
+from perennial.collector.pods import Listed
 from perennial.collector.predictions import Predictions
 from perennial.collector.rtds import WeightServer
 from perennial.collector.service import TRIAL_SECONDS, Collector
@@ -40,8 +42,8 @@ class Routers:
     async def look(self) -> Mapping[str, Reading]:
         return {name: self._reading(of) for name, of in self.counts.items() if name not in self.silent}
 
-    async def members(self) -> None:
-        return None
+    async def pods(self) -> Mapping[str, Listed | None]:
+        return dict.fromkeys(self.addresses)
 
     @staticmethod
     def _reading(of: Mapping[Slot, tuple[int, int]]) -> Reading:
@@ -95,13 +97,16 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
     await room.database.close()
 
 
-def policy(canary: str | None = "c", step: int = 1, weight: int = 200, stable: Slot = "a") -> Policy:
+def policy(
+    canary: str | None = "c", step: int = 1, weight: int = 200, stable: Slot = "a", watch: Watch | None = None
+) -> Policy:
     trial = None
     if canary is not None:
         slot: Slot = "b" if stable == "a" else "a"
         trial = Canary(id=canary, slot=slot, step=step, weight=weight, started_time=NOW, step_started_time=NOW)
     slos = (SloPolicy(name="errors", error_rate=ErrorRate(max=0.05)),)
-    return Policy(revision=f"{canary}-{step}-{weight}-{stable}", stable=stable, arms=ARMS, canary=trial, slos=slos)
+    revision = f"{canary}-{step}-{weight}-{stable}"
+    return Policy(revision=revision, stable=stable, arms=ARMS, canary=trial, watch=watch, slos=slos)
 
 
 async def test_what_was_answered_before_a_canary_is_not_the_canarys(room: Room) -> None:
@@ -223,3 +228,88 @@ async def test_a_candidate_that_gets_requests_is_looked_at_more_often(room: Room
     room.routers.serve("b", 100, 100)
     await collector.tick()
     assert collector.pace(1.0) == 1.0
+
+
+class Steady:
+    """A clock that the test moves on."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def steady(room: Room) -> Steady:
+    steady = Steady()
+    room.collector._clock = Clock(lambda: 5000.0, steady)
+    return steady
+
+
+WATCHED = Watch(since=NOW)
+
+
+@pytest.mark.parametrize("canary", [None, "c"])
+async def test_the_version_that_answers_is_counted_on_in_ticks_of_a_second(
+    room: Room, steady: Steady, canary: str | None
+) -> None:
+    await room.collector.put_policy(policy(canary, watch=WATCHED))
+    for _ in range(8):
+        room.routers.serve("a", 10, 1)
+        room.routers.serve("b", 3)
+        await room.collector.tick()
+        steady.now += 0.25
+    told = room.told("stable/v-old")
+    assert [ticks[:2] for ticks in told] == [(0, -1)]
+    assert [ticks[2:] for ticks in told] == [(0, 0, 50, 5)]
+    room.routers.serve("a", 10, 1)
+    await room.collector.tick()
+    assert [ticks[4:] for ticks in room.told("stable/v-old")] == [(50, 5), (40, 4)]
+
+
+async def test_without_a_watch_nothing_of_the_version_that_answers_is_kept(room: Room, steady: Steady) -> None:
+    await room.collector.put_policy(policy(None))
+    for _ in range(3):
+        room.routers.serve("a", 10, 1)
+        await room.collector.tick()
+        steady.now += 1.0
+    with sqlite3.connect(room.file) as connection:
+        assert connection.execute("SELECT count(*) FROM tick").fetchone() == (0,)
+
+
+async def test_after_a_promotion_the_new_version_is_counted_by_itself(room: Room, steady: Steady) -> None:
+    await room.collector.put_policy(policy("c", watch=WATCHED))
+    room.routers.serve("a", 10, 10)
+    room.routers.serve("b", 3)
+    await room.collector.tick()
+    steady.now += 1.0
+    await room.collector.put_policy(policy(None, stable="b", watch=WATCHED))
+    for _ in range(2):
+        room.routers.serve("b", 7)
+        await room.collector.tick()
+        steady.now += 1.0
+    assert room.told("stable/v-old") == []
+    assert room.told("stable/v-new") == [(0, -1, 0, 0, 14, 0)]
+
+
+async def test_a_disk_that_refuses_has_nothing_counted_twice(
+    room: Room, steady: Steady, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await room.collector.put_policy(policy(watch=WATCHED))
+    await room.collector.tick()
+    steady.now += 2.0
+
+    async def full(*_: object) -> None:
+        raise sqlite3.OperationalError("disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Journal, "write", full)
+        for _ in range(3):
+            room.routers.serve("a", 10)
+            with pytest.raises(sqlite3.OperationalError, match="disk full"):
+                await room.collector.tick()
+    await room.collector.tick()
+    assert [ticks[4:] for ticks in room.told("stable/v-old")] == [(30, 0)]
+    assert [ticks[4:] for ticks in room.told("c")] == [(30, 0)]
+    assert room.collector.counting.total(REQUESTS, "a").n == 30

@@ -61,8 +61,8 @@ def test_ticks_are_written_with_the_counters_they_were_counted_up_to(database: s
     write_policy(database, POLICY, {"old": baseline(5, 1)})
     rows = {CANDIDATE: Row(4, 1, 1), STABLE: Row(6, 0.5, 0.25), Key(ANSWERED, "stable", "gold"): Row(2)}
     ticks = [Tick(10.5, 1, None, rows), Tick(10.5, 2, 100, {STABLE: Row(0, 3, 3)})]
-    write_ticks(database, "c", ticks, {"new": baseline(10, 1)}, None)
-    write_ticks(database, "other", [Tick(11.0, 7, 0, {STABLE: Row(1)})], {"new": baseline(20, 2)}, None)
+    write_ticks(database, {"c": ticks}, {"new": baseline(10, 1)}, None)
+    write_ticks(database, {"other": [Tick(11.0, 7, 0, {STABLE: Row(1)})]}, {"new": baseline(20, 2)}, None)
     assert read_baselines(database) == {"new": baseline(20, 2)}
     found, expected = read_ticks(database, "c"), Ticks.of(ticks)
     for name in ("time", "step", "weight"):
@@ -79,7 +79,7 @@ def test_a_canary_without_ticks_has_a_table_of_none(database: sqlite3.Connection
 
 @pytest.mark.parametrize("table", ["tick_sum", "router_sum"])
 def test_a_signal_of_a_newer_collector_is_refused_by_its_name(database: sqlite3.Connection, table: str) -> None:
-    write_ticks(database, "c", [Tick(10.5, 1, None, {STABLE: Row(4)})], {"r": baseline(5, 1)}, None)
+    write_ticks(database, {"c": [Tick(10.5, 1, None, {STABLE: Row(4)})]}, {"r": baseline(5, 1)}, None)
     database.execute(f"UPDATE {table} SET signal = 'latency' WHERE signal = 'requests'")
     with pytest.raises(ValueError, match="'latency'"):
         read_ticks(database, "c") if table == "tick_sum" else read_baselines(database)
@@ -87,7 +87,7 @@ def test_a_signal_of_a_newer_collector_is_refused_by_its_name(database: sqlite3.
 
 def test_old_ticks_of_ended_canaries_are_pruned(database: sqlite3.Connection) -> None:
     for canary in ("ended", "current"):
-        write_ticks(database, canary, [Tick(10.5, 0, 100, {STABLE: Row(4, 1, 1)})], {}, None)
+        write_ticks(database, {canary: [Tick(10.5, 0, 100, {STABLE: Row(4, 1, 1)})]}, {}, None)
     assert prune_ticks(database, "current") == 1
     assert len(read_ticks(database, "current")) == 1
     assert database.execute("SELECT count(*) FROM tick_sum").fetchone() == (1,)
