@@ -30,7 +30,7 @@ PHASES, SEEDS = 7, 20
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     promise = outcome_slo()
-    parser.add_argument("--threshold", type=float, default=float(promise["threshold"]))
+    parser.add_argument("--threshold", type=float, default=float(promise["falseNegativeRate"]["threshold"]))
     parser.add_argument("--max", type=float, default=float(promise["max"]))
     parser.add_argument("--min-samples", type=int, default=int(promise["minSamples"]))
     parser.add_argument("--sample", type=int, default=SAMPLE)

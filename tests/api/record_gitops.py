@@ -345,7 +345,7 @@ async def stage(
         yield set_up
 
 
-PROMISE = {"name": "missed-late", "outcome": {"metric": "falseNegativeRate", "max": "0.3", "minSamples": 50}}
+PROMISE = {"name": "missed-late", "outcome": {"falseNegativeRate": {}, "max": "0.3", "minSamples": 50}}
 PERIOD = 3600
 MONITORED = {
     "slos": [*DEPLOYED["spec"]["slos"], PROMISE],

@@ -147,4 +147,4 @@ async def check_nobody_reaches_across(one: CanaryStage, other: CanaryStage) -> N
     assert (after.labels, after.predictions) == (before.labels, before.predictions)
     assert (after.policy_revision, after.weights.desired) == (before.policy_revision, before.weights.desired)
     status, became = await collector.ask("POST", "/v1/labels", calls[2][2], user=theirs)
-    assert (status, became["strangers"]) == (200, 1), "so that the refusals above mean something"
+    assert (status, became["unmatched"]) == (200, 1), "so that the refusals above mean something"

@@ -11,17 +11,23 @@ import aiohttp
 import pytest
 from loopback import CollectorProcess, eventually, policy
 
-from perennial.api.messages.policy import Monitoring, Outcome, Policy, SloPolicy
-from perennial.api.messages.state import Labels
+from perennial.api.messages.policy import Monitoring, Policy, SloPolicy
+from perennial.api.messages.state import LabelTally
+from perennial.families.metrics.false_negative_rate import FalseNegativeRate
+from perennial.families.slos import Outcome
 
 SECONDS = 3600
-MISSED = SloPolicy(name="missed", outcome=Outcome(metric="falseNegativeRate", max=0.3, min_samples=50))
+MISSED = SloPolicy(name="missed", outcome=Outcome(false_negative_rate=FalseNegativeRate(), max="0.3", min_samples=50))
 
 
 def monitored(revision: str = "p1") -> Policy:
     return policy(
         None, MISSED, monitoring=Monitoring(cohort_seconds=SECONDS, max_label_delay_seconds=60), revision=revision
     )
+
+
+def taken(**became: int) -> dict[str, Any]:
+    return {"joined": 0, "duplicates": 0, "corrected": 0, "unmatched": 0, "refused": 0, "refusals": [], **became}
 
 
 def last_period() -> datetime:
@@ -46,20 +52,20 @@ async def test_labels_join_in_any_order_and_count_once(collector: CollectorProce
     early, late = labels[:100], labels[100:]
     assert await collector.post("/v1/labels", {"labels": early}) == (
         200,
-        {"joined": 0, "duplicates": 0, "strangers": 100},
+        taken(unmatched=100),
     )
     status, _ = await collector.post("/v1/predictions", predictions(200))
     assert status == 200
     known = sum(int(label["id"][2:]) < 200 for label in late)
     status, became = await collector.post("/v1/labels", {"labels": late + late[:30]})
-    assert (status, became) == (200, {"joined": known, "duplicates": 30, "strangers": 200 - known})
+    assert (status, became) == (200, taken(joined=known, duplicates=30, unmatched=200 - known))
     await collector.post("/v1/predictions", predictions(200))  # again: changes nothing
     await collector.stop(signal.SIGKILL)
     await collector.start()
     await collector.post("/v1/predictions", predictions(300, score=0.1))  # a hundred more, all misses
     state = await collector.state()
     assert state.predictions == 300
-    assert state.labels == Labels(joined=300, duplicates=30, strangers=0)
+    assert state.labels == LabelTally(joined=300, duplicates=30)
     (cohort,) = state.cohorts
     assert (cohort.predictions, cohort.labelled, cohort.matured) == (300, 300, True)
     assert (cohort.outcomes[0].total, cohort.outcomes[0].bad) == (300, 100)
@@ -71,8 +77,8 @@ async def test_a_broken_promise_is_found_on_matured_cohorts(collector: Collector
     await collector.put(monitored())
     await collector.post("/v1/predictions", predictions(400, score=0.1))
     await collector.post("/v1/labels", {"labels": [{"id": f"p-{i}", "label": True} for i in range(400)]})
-    state = await collector.until(lambda s: s.monitoring[0].verdict == "Fail", "the promise is found broken")
-    assert state.monitoring[0].value == 1.0
+    state = await collector.until(lambda s: s.monitoring[0].finding.verdict == "Fail", "the promise is found broken")
+    assert state.monitoring[0].finding.value == "1"
     assert state.monitoring[0].cohort == last_period()
 
 
@@ -99,7 +105,7 @@ async def test_bad_input_is_refused_whole(
         body = {"labels": [*body["labels"], good]}
     status, answer = await collector.post(path, body)
     assert (status, answer) == (400, {"error": error})
-    assert (await collector.state()).labels == Labels()
+    assert (await collector.state()).labels == LabelTally()
 
 
 async def test_a_body_that_is_too_large_is_413(collector: CollectorProcess) -> None:
@@ -157,6 +163,6 @@ async def test_nothing_is_lost_or_doubled_however_often_the_collector_dies(colle
     await asyncio.gather(post(), post(), post(), kill_now_and_then(collector, work, (50, 35, 20)))
     state = await collector.state()
     assert state.predictions == number
-    assert (state.labels.joined, state.labels.strangers) == (number, 0)
+    assert (state.labels.joined, state.labels.unmatched) == (number, 0)
     assert sum(cohort.labelled for cohort in state.cohorts) == number
     assert sum(cohort.outcomes[0].total for cohort in state.cohorts) == number

@@ -8,7 +8,9 @@ import aiohttp
 import pytest
 from loopback import CollectorProcess, Model, Program, Router, eventually, policy
 
-from perennial.api.messages.policy import Monitoring, Outcome, SloPolicy
+from perennial.api.messages.policy import Monitoring, SloPolicy
+from perennial.families.metrics.false_negative_rate import FalseNegativeRate
+from perennial.families.slos import Outcome
 
 # MLflow warns of its own insides, already when it is imported.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -23,7 +25,7 @@ class Echo(PythonModel):
 
 set_model(Echo())
 """
-MISSED = SloPolicy(name="missed", outcome=Outcome(metric="falseNegativeRate", max=0.3, min_samples=1))
+MISSED = SloPolicy(name="missed", outcome=Outcome(false_negative_rate=FalseNegativeRate(), max="0.3", min_samples=1))
 
 
 @pytest.fixture(scope="module")

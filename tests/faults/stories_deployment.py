@@ -116,7 +116,7 @@ class DeploymentStory:
             "model": {"name": model_of(run)},
             "trainer": {"image": "registry.test/trainer:1"},
         }
-        missed = {"metric": "falseNegativeRate", "max": "0.3", "minSamples": 50}
+        missed = {"falseNegativeRate": {}, "max": "0.3", "minSamples": 50}
         await self._serving(
             run,
             slos=[{"name": "errors", "requests": {"max": "0.2"}}, {"name": "missed", "outcome": missed}],

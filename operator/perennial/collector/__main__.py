@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
+from shutil import disk_usage
 
 import aiohttp
 from aiohttp import web
@@ -82,7 +83,8 @@ async def _run(options: argparse.Namespace) -> None:
     await database.open()
     async with aiohttp.ClientSession() as session:
         routers = Routers(options.routers, session)
-        collector = Collector(Journal(database), Predictions(database), routers, WeightServer())
+        predictions = Predictions(database, disk_usage(options.database.parent).total)
+        collector = Collector(Journal(database), predictions, routers, WeightServer())
         await collector.start()
         runner = web.AppRunner(application(collector, Access(options.trust)), access_log=None, shutdown_timeout=2.0)
         await runner.setup()

@@ -84,9 +84,11 @@ class _Api:
         return _json(state)
 
     async def post_predictions(self, request: web.Request) -> web.Response:
-        version, model_version, predictions = read_predictions(await request.read(), time())
-        await self._collector.predictions.record(version, model_version, predictions)
-        return web.json_response({"accepted": len(predictions)})
+        posted = read_predictions(await request.read(), time())
+        await self._collector.predictions.record(
+            posted.version, posted.model_version, posted.predictions, posted.reporter
+        )
+        return web.json_response({"accepted": len(posted.predictions)})
 
     async def post_labels(self, request: web.Request) -> web.Response:
         return _json(await self._collector.predictions.label(read_labels(await request.read())))

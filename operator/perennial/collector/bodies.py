@@ -1,15 +1,17 @@
 """What servers and people post: predictions and labels, checked to the last field before anything is stored."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from json import JSONDecodeError, loads
 from math import isfinite
 from typing import Any
 
-from perennial.collector.cohorts import Label, Prediction
+from perennial.collector.joining import PostedLabel, Prediction, Reporter
 
 MOST_ITEMS = 20_000
 MOST_ID = 256
 MOST_NAME = 128
+MOST_DROPPED = 2**53
 AHEAD_SECONDS = 86400.0
 """How far ahead of our clock a prediction may be dated."""
 
@@ -18,17 +20,28 @@ class BadInputError(Exception):
     """The body is not what it must be. The message tells which field, and what must hold."""
 
 
-def read_predictions(body: bytes, now: float) -> tuple[str, str, list[Prediction]]:
-    """Return the version, the model version and the predictions of a body. Raises BadInputError."""
+@dataclass(frozen=True, slots=True)
+class PostedPredictions:
+    """What one version answered, and who says so."""
+
+    version: str
+    model_version: str
+    predictions: list[Prediction]
+    reporter: Reporter | None
+
+
+def read_predictions(body: bytes, now: float) -> PostedPredictions:
+    """Return the predictions of a body. Raises BadInputError."""
     data = _object(body)
-    _only(data, "the body", {"version", "modelVersion", "predictions"})
+    _only(data, "the body", {"version", "modelVersion", "predictions", "reporter", "dropped"})
     version = _text(data.get("version"), "version", MOST_NAME)
     model_version = _text(data.get("modelVersion"), "modelVersion", MOST_NAME)
     items = _items(data, "predictions", {"id", "time", "score"})
-    return version, model_version, [_prediction(item, f"predictions[{i}]", now) for i, item in enumerate(items)]
+    predictions = [_prediction(item, f"predictions[{i}]", now) for i, item in enumerate(items)]
+    return PostedPredictions(version, model_version, predictions, _reporter(data))
 
 
-def read_labels(body: bytes) -> list[Label]:
+def read_labels(body: bytes) -> list[PostedLabel]:
     """Return the labels of a body. Raises BadInputError."""
     data = _object(body)
     _only(data, "the body", {"labels"})
@@ -43,12 +56,21 @@ def _prediction(item: dict[str, Any], where: str, now: float) -> Prediction:
     return Prediction(_text(item.get("id"), f"{where}.id", MOST_ID), time, _number(item.get("score"), f"{where}.score"))
 
 
-def _label(item: dict[str, Any], where: str) -> Label:
+def _reporter(data: dict[str, Any]) -> Reporter | None:
+    if "reporter" not in data and "dropped" not in data:
+        return None
+    dropped = data.get("dropped")
+    if isinstance(dropped, bool) or not isinstance(dropped, int) or not 0 <= dropped < MOST_DROPPED:
+        raise BadInputError("dropped: must be a whole number from 0 on, beside reporter")
+    return Reporter(_text(data.get("reporter"), "reporter", MOST_NAME), dropped)
+
+
+def _label(item: dict[str, Any], where: str) -> PostedLabel:
     if "time" in item:
         _time(item["time"], f"{where}.time")
     value = item.get("label")
     label = float(value) if isinstance(value, bool) else _number(value, f"{where}.label")
-    return Label(_text(item.get("id"), f"{where}.id", MOST_ID), label)
+    return PostedLabel(_text(item.get("id"), f"{where}.id", MOST_ID), label)
 
 
 def _object(body: bytes) -> dict[str, Any]:

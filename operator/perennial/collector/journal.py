@@ -6,7 +6,7 @@ from sqlite3 import Connection
 from perennial.api.messages.policy import Policy
 from perennial.api.messages.state import Brake
 from perennial.collector import cohorts, ticks
-from perennial.collector.cohorts import Plan
+from perennial.collector.cohort_sums import CohortRule
 from perennial.collector.counting import Baseline
 from perennial.collector.database import Database
 from perennial.stats.ticks import Tick, Ticks
@@ -55,4 +55,4 @@ def _read(connection: Connection) -> tuple[Policy | None, Mapping[str, Baseline]
 
 def _put(connection: Connection, policy: Policy, baselines: Mapping[str, Baseline]) -> None:
     ticks.write_policy(connection, policy, baselines)
-    cohorts.configure(connection, Plan.of(policy))
+    cohorts.configure(connection, CohortRule.of(policy))

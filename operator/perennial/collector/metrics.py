@@ -61,12 +61,20 @@ class _Numbers(Source):
     def _outcomes(self) -> Iterator[Metric]:
         tally = self._collector.predictions.tally
         yield CounterMetricFamily(f"{PREFIX}_predictions", "Predictions that are stored.", value=tally.predictions)
+        yield CounterMetricFamily(
+            f"{PREFIX}_predictions_repeated", "Predictions whose id had another content.", value=tally.repeated
+        )
+        yield CounterMetricFamily(
+            f"{PREFIX}_predictions_dropped", "Predictions that servers could not report.", value=tally.dropped
+        )
         labels = GaugeMetricFamily(
-            f"{PREFIX}_labels", "What became of all labels; a stranger may still be joined.", labels=["outcome"]
+            f"{PREFIX}_labels", "What became of all labels; an unmatched one may still be joined.", labels=["outcome"]
         )
         labels.add_metric(["joined"], tally.joined)
         labels.add_metric(["duplicate"], tally.duplicates)
-        labels.add_metric(["stranger"], tally.strangers)
+        labels.add_metric(["corrected"], tally.corrected)
+        labels.add_metric(["unmatched"], tally.unmatched)
+        labels.add_metric(["refused"], tally.refused)
         yield labels
 
     def _verdicts(self) -> Iterator[Metric]:

@@ -74,9 +74,51 @@ CREATE TABLE router_sum (
 ) WITHOUT ROWID;
 """
 
+_COHORTS = """
+-- What a corrected label was at first.
+ALTER TABLE prediction ADD COLUMN was REAL;
+
+-- Sums of losses for each metric and stratum of scores, so that what missing labels may be is known; `first_…`: by the
+-- labels as they first were. Until here strata were not told apart: -1 is "any".
+CREATE TABLE cohort_sum (
+    start INTEGER NOT NULL, version TEXT NOT NULL, metric TEXT NOT NULL, stratum INTEGER NOT NULL,
+    predictions INTEGER NOT NULL, labelled INTEGER NOT NULL,
+    n INTEGER NOT NULL, total REAL NOT NULL, squares REAL NOT NULL,
+    first_n INTEGER NOT NULL, first_total REAL NOT NULL, first_squares REAL NOT NULL,
+    PRIMARY KEY (start, version, metric, stratum)
+) WITHOUT ROWID;
+INSERT INTO cohort_sum SELECT start, version, metric || '{"threshold": ' || threshold || '}', -1,
+    predictions, labelled, total, bad, bad, total, bad, bad FROM outcome JOIN cohort USING (start, version);
+DROP TABLE outcome;
+ALTER TABLE cohort ADD COLUMN corrected INTEGER NOT NULL DEFAULT 0;
+
+-- What a version's first complete cohorts showed: later ones are compared with it.
+CREATE TABLE reference (
+    version TEXT NOT NULL, metric TEXT NOT NULL, cohorts INTEGER NOT NULL, total REAL NOT NULL, bad REAL NOT NULL,
+    PRIMARY KEY (version, metric)
+) WITHOUT ROWID;
+
+-- Who reports predictions, and how many it could not report.
+CREATE TABLE reporter (id TEXT PRIMARY KEY, dropped INTEGER NOT NULL, seen REAL NOT NULL) WITHOUT ROWID;
+
+INSERT INTO setting SELECT 'counting', json_object(
+    'seconds', json_extract(value, '$.seconds'), 'delay', json_extract(value, '$.delay'), 'metrics', (
+        SELECT json_group_array(json_object(
+            json_extract(each.value, '$[0]'),
+            json_object('threshold', CAST(json_extract(each.value, '$[1]') AS TEXT))
+        )) FROM json_each(setting.value, '$.metrics') AS each
+    )
+) FROM setting WHERE name = 'plan' AND value != 'null';
+DELETE FROM setting WHERE name = 'plan';
+UPDATE setting
+    SET value = json_remove(json_set(value, '$.unmatched', json_extract(value, '$.strangers')), '$.strangers')
+    WHERE name = 'tally';
+"""
+
 STEPS: tuple[str, ...] = (
     _FIRST,
     _LONG_TICKS,
+    _COHORTS,
 )
 """The SQL of each step, in order. One more version of the database is one more line here."""
 

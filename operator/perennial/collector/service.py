@@ -92,7 +92,7 @@ class Collector:
         if monotonic() >= self._slow_due:
             self._slow_due = monotonic() + SLOW_SECONDS
             self._members = members((await self.routers.pods()).values())
-            await self.predictions.refresh()
+            await self.predictions.refresh(self.policy)
         if monotonic() >= self._prune_due:
             self._prune_due = monotonic() + PRUNE_SECONDS
             await self._journal.prune(self._canary_id)
@@ -110,7 +110,7 @@ class Collector:
         deadline = asyncio.get_running_loop().time() + wait
         while True:
             changed = self._changed
-            await self.predictions.refresh()
+            await self.predictions.refresh(self.policy)
             state = self._state_now()
             left = deadline - asyncio.get_running_loop().time()
             if state.revision != after or left <= 0 or self._closed:
@@ -206,7 +206,7 @@ class Collector:
             members=None if self._members is None else dict(self._members),
             brake=self.brake,
             verdicts=self.verdicts(),
-            cohorts=self.predictions.cohorts,
+            monitored=self.predictions.monitored,
             tally=self.predictions.tally,
         )
         return self._revisions.revised(build_state(known, _now()))

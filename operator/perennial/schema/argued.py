@@ -19,6 +19,25 @@ _MODEL_DEPLOYMENT: Argued = {
             ),
         ),
     ),
+    "an outcome says by a field which metric it is of, and may be compared with its own beginning": (
+        ("ModelDeployment spec.slos[].outcome.metric", "is gone"),
+        ("ModelDeployment spec.slos[].outcome.threshold", "is gone"),
+        (
+            "ModelDeployment spec.slos[].outcome.max",
+            "pattern was ^0\\.[0-9]{0,8}[1-9][0-9]{0,8}$, is ^-?[0-9]{1,12}(\\.[0-9]{1,9})?$",
+        ),
+        *(
+            ("ModelDeployment spec.slos[].outcome", f"must hold, and need not: {must}")
+            for must in (
+                "exactly one of errorRate, falseNegativeRate, falsePositiveRate must be set",
+                "outcome needs max, maxIncrease or both",
+                "maxIncrease must be at least 0",
+                "max of errorRate must be above 0 and below 1",
+                "max of falseNegativeRate must be above 0 and below 1",
+                "max of falsePositiveRate must be above 0 and below 1",
+            )
+        ),
+    ),
     "a trigger has a name, and says what it is about by a field, so that others can stand beside SLOs": (
         ("ModelDeployment spec.retraining.triggers", "list-map-keys was ['slo'], is ['name']"),
         ("ModelDeployment spec.retraining.triggers[].name", "is required, and was not"),

@@ -29,6 +29,8 @@ SCALE = 0.5
 """Scale of the alternatives in log odds above the limit: a rate half as high again is within it, a multiple is seen."""
 REFERENCE_COHORTS = 30
 """So many cohorts tell how much days differ; before there are so many, the default is taken."""
+SETTLED_COHORTS = 14
+"""So many of the newest do not tell, as soon as REFERENCE_COHORTS older ones do."""
 DEFAULT_SD = 0.3
 DEFAULT_CORRELATION = 0.5
 """Days until then: log odds that vary with this standard deviation, each day half like the one before. The promise
@@ -110,6 +112,7 @@ def day_variance(cohorts: Cohorts) -> FloatArray:
 
     From the counted cohorts before it: their spread beyond that of the binomial, times (1 + c) / (1 - c) for the
     correlation c of neighbours, because days that are alike add up; the default before there are REFERENCE_COHORTS.
+    The newest SETTLED_COHORTS are left out where that leaves enough.
     """
     used = cohorts.counted
     total = np.where(used, np.maximum(cohorts.total, 1), 1)
@@ -129,22 +132,32 @@ def day_variance(cohorts: Cohorts) -> FloatArray:
     correlation = correlation + (1 + 4 * np.clip(correlation, 0, 1)) / np.maximum(number, 1)
     found = own / binomial**2 * _longer(np.clip(correlation, 0, MOST_CORRELATION))
     known: FloatArray = np.where(enough, np.maximum(found, LEAST_VARIANCE), DEFAULT_VARIANCE)
-    return known
+    # What has just changed must not pass for how days differ: the newest cohorts are left out once others are enough.
+    settled = np.clip(number - SETTLED_COHORTS, REFERENCE_COHORTS, None)
+    until = [np.searchsorted(*row) for row in zip(number, np.minimum(settled, number), strict=True)]
+    return np.take_along_axis(known, np.array(until, int).reshape(known.shape), axis=1)
 
 
-def upper_rate(total: float, bad: float, cohorts: int, variance: FloatArray, confidence: float = 0.95) -> FloatArray:
-    """Return the upper bound of a rate that was measured over some cohorts, for each variance of the days.
+def upper_rate(
+    total: FloatArray | float,
+    bad: FloatArray | float,
+    cohorts: FloatArray | float,
+    variance: FloatArray | float,
+    confidence: float = 0.95,
+) -> FloatArray:
+    """Return the upper bound of a rate that was measured over some cohorts; arguments are broadcast.
 
     Days and predictions both count: the variance of the log odds is variance / cohorts + 1 / (total p (1 - p)).
 
     Raises:
         ValueError: there are no cohorts, or no predictions.
     """
-    if total <= 0 or cohorts <= 0 or not 0 <= bad <= total:
-        raise ValueError(f"a rate needs 0 <= bad <= total, total > 0 and cohorts > 0, not {bad} of {total}, {cohorts}")
+    total, bad, cohorts = np.asarray(total, float), np.asarray(bad, float), np.asarray(cohorts, float)
+    if (total <= 0).any() or (cohorts <= 0).any() or not ((bad >= 0) & (bad <= total)).all():
+        raise ValueError("a rate needs 0 <= bad <= total, total > 0 and cohorts > 0")
     rate = (bad + 0.5) / (total + 1)
     error = np.sqrt(variance / cohorts + 1 / (total * rate * (1 - rate)))
-    return _expit(log(rate / (1 - rate)) + NormalDist().inv_cdf(confidence) * error)
+    return _expit(np.log(rate) - np.log1p(-rate) + NormalDist().inv_cdf(confidence) * error)
 
 
 def log_gamma(x: FloatArray) -> FloatArray:

@@ -8,18 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from perennial.api.messages.policy import Arm, Canary, ErrorRate, Monitoring, Outcome, Policy, SloPolicy
+from perennial.api.messages.policy import Arm, Canary, ErrorRate, Monitoring, Policy, SloPolicy
 from perennial.api.messages.state import (
     Brake,
     Cohort,
     CohortOutcome,
     Count,
-    Labels,
+    LabelTally,
     MonitorVerdict,
     SloVerdict,
     State,
     Weights,
 )
+from perennial.families.metrics.false_negative_rate import FalseNegativeRate
+from perennial.families.slos import Outcome
+from perennial.terms.finding import Finding
 from perennial.terms.words import Role, Verdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -30,7 +33,9 @@ POLICY = Policy(
     canary=Canary(id="1-c", slot="b", step=1, weight=100, started_time=NOW, step_started_time=NOW),
     slos=(
         SloPolicy(name="errors", error_rate=ErrorRate(max=0.01, max_ratio=1.25)),
-        SloPolicy(name="missed", role=Role.ADVISORY, outcome=Outcome(metric="falseNegativeRate", max=0.7)),
+        SloPolicy(
+            name="missed", role=Role.ADVISORY, outcome=Outcome(false_negative_rate=FalseNegativeRate(), max="0.7")
+        ),
     ),
     monitoring=Monitoring(cohort_seconds=86400, max_label_delay_seconds=3600),
 )
@@ -68,9 +73,11 @@ STATE = State(
             outcomes=(CohortOutcome(slo="missed", total=9, bad=3, value=0.3333333333333333),),
         ),
     ),
-    monitoring=(MonitorVerdict(slo="missed", verdict=Verdict.NO_DATA, message="No matured cohort."),),
+    monitoring=(
+        MonitorVerdict(finding=Finding(name="missed", verdict=Verdict.NO_DATA), version="s", model_version="3"),
+    ),
     predictions=10,
-    labels=Labels(joined=9, duplicates=1, strangers=2),
+    labels=LabelTally(joined=9, duplicates=1, unmatched=2),
 )
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perennial.collector.bodies import BadInputError, read_labels, read_predictions
-from perennial.collector.cohorts import Label, Prediction
+from perennial.collector.bodies import BadInputError, PostedPredictions, read_labels, read_predictions
+from perennial.collector.joining import PostedLabel, Prediction, Reporter
 
 NOW = 1_800_000_000.0
 
@@ -19,13 +19,33 @@ def predictions(*items: Any, **others: Any) -> bytes:
 
 def test_predictions_are_read() -> None:
     body = predictions({"id": "p", "time": "2026-01-31T12:00:00.5+01:00", "score": 1})
-    assert read_predictions(body, NOW) == ("v", "1", [Prediction("p", 1769857200.5, 1.0)])
+    assert read_predictions(body, NOW) == PostedPredictions("v", "1", [Prediction("p", 1769857200.5, 1.0)], None)
+
+
+def test_who_reports_says_what_it_dropped() -> None:
+    assert read_predictions(predictions(reporter="shop-a-7", dropped=12), NOW).reporter == Reporter("shop-a-7", 12)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"reporter": "x"}, "dropped: must be a whole number from 0 on, beside reporter"),
+        ({"reporter": "x", "dropped": -1}, "dropped: must be a whole number from 0 on, beside reporter"),
+        ({"reporter": "x", "dropped": 10**400}, "dropped: must be a whole number from 0 on, beside reporter"),
+        ({"reporter": "x", "dropped": True}, "dropped: must be a whole number from 0 on, beside reporter"),
+        ({"dropped": 1}, "reporter: must be a string of 1 to 128 characters"),
+    ],
+)
+def test_who_reports_says_it_in_both_fields(more: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInputError) as error:
+        read_predictions(predictions(**more), NOW)
+    assert str(error.value) == message
 
 
 @pytest.mark.parametrize(("label", "read"), [(True, 1.0), (False, 0.0), (1, 1.0), (0.25, 0.25)])
 def test_labels_are_read(label: Any, read: float) -> None:
     body = {"labels": [{"id": "p", "label": label, "time": "2026-01-31T12:00:00Z"}]}
-    assert read_labels(json.dumps(body).encode()) == [Label("p", read)]
+    assert read_labels(json.dumps(body).encode()) == [PostedLabel("p", read)]
 
 
 GOOD = {"id": "p", "time": "2026-01-31T12:00:00Z", "score": 0.5}
@@ -38,7 +58,10 @@ GOOD = {"id": "p", "time": "2026-01-31T12:00:00Z", "score": 0.5}
         (b"[]", "the body: must be a JSON object"),
         (predictions(version=""), "version: must be a string of 1 to 128 characters"),
         (predictions(modelVersion=3), "modelVersion: must be a string of 1 to 128 characters"),
-        (predictions(extra=1), "the body: has an unknown field 'extra'; known are modelVersion, predictions, version"),
+        (
+            predictions(extra=1),
+            "the body: has an unknown field 'extra'; known are dropped, modelVersion, predictions, reporter, version",
+        ),
         (predictions(3), "predictions[0]: must be a JSON object"),
         (predictions({**GOOD, "id": "x" * 257}), "predictions[0].id: must be a string of 1 to 256 characters"),
         (predictions({**GOOD, "id": "\ud800"}), "predictions[0].id: must be valid Unicode"),

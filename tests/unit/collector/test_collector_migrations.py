@@ -10,9 +10,14 @@ from pathlib import Path
 import pytest
 
 from cluster.last_release import Release, unpack
-from perennial.collector import cohorts, migrations, ticks
+from perennial.collector import cohorts, joining, migrations, ticks
+from perennial.collector.cohort_sums import CohortRule, key_of
 from perennial.collector.database import Database
 from perennial.collector.migrations import SCHEMA_VERSION, migrate
+from perennial.families.metrics import Ends
+from perennial.families.metrics.error_rate import ErrorRate
+from perennial.families.metrics.false_negative_rate import FalseNegativeRate
+from perennial.stats.sums import Sums
 from perennial.stats.ticks import REJECTED, REQUESTS
 
 LAST = Release(version="0.2.0", commit="59799317920b94b3630c583c0dfdd1b330cf1c7d")
@@ -128,10 +133,25 @@ def test_the_last_releases_predictions_labels_and_cohorts_are_taken_over(old: sq
     before = everything(old)
     migrate(old)
     after = everything(old)
-    for table in ("prediction", "waiting", "cohort", "outcome", "setting"):
-        assert before[table], table
-        assert after[table] == before[table]
-    assert cohorts.read_tally(old) == cohorts.Tally(predictions=10, joined=4, duplicates=0, strangers=1)
+    assert before["prediction"]
+    assert after["prediction"] == [(*row, None) for row in before["prediction"]]
+    assert after["cohort"] == [(*row, 0) for row in before["cohort"]]
+    assert after["waiting"] == before["waiting"] == [("early", 0.0, 50.0)]
+    assert joining.read_tally(old) == joining.Tally(predictions=10, joined=4, unmatched=1)
+
+
+def test_the_last_releases_cohorts_are_judged_on_with_what_is_known_of_them(old: sqlite3.Connection) -> None:
+    """Which of the unlabelled predictions were positive is not: they may be anything."""
+    migrate(old)
+    key = key_of(FalseNegativeRate())
+    (row,) = cohorts.read_cohorts(old)
+    assert row.ends == {key: Ends(Sums.count(4, 4), Sums.count(10, 4), Sums.count(10, 10), 6)}
+    joining.record_labels(old, [joining.PostedLabel("p9", 1.0)], now=60.0)
+    (row,) = cohorts.read_cohorts(old)
+    assert row.ends[key].known == Sums.count(5, 4)
+    cohorts.configure(old, CohortRule(60, 600, {key: FalseNegativeRate(), key_of(ErrorRate()): ErrorRate()}))
+    assert cohorts.read_cohorts(old)[0].ends[key].known == Sums.count(5, 4), "it is not counted anew"
+    assert cohorts.read_cohorts(old)[0].ends[key_of(ErrorRate())].known == Sums.count(5, 4)
 
 
 @pytest.mark.usefixtures("old")

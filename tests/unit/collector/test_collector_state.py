@@ -4,17 +4,22 @@ from datetime import UTC, datetime
 
 import pytest
 
-from perennial.api.messages.policy import Arm, Canary, ErrorRate, Monitoring, Outcome, Policy, SloPolicy
+from perennial.api.messages.policy import Arm, Canary, ErrorRate, Monitoring, Policy, SloPolicy
 from perennial.api.messages.state import State, Weights
 from perennial.collector.bodies import BadInputError
-from perennial.collector.cohorts import CohortRow, Metric, Tally
+from perennial.collector.cohort_sums import key_of
+from perennial.collector.cohorts import CohortRow
+from perennial.collector.joining import Tally
+from perennial.collector.monitoring import Monitored
 from perennial.collector.service import check_policy, desired_weights
 from perennial.collector.state import Known, build_state, matter, progress
-from perennial.terms.words import Slot, Verdict
+from perennial.families.metrics.false_negative_rate import FalseNegativeRate
+from perennial.families.slos import Outcome
+from perennial.stats.sums import Sums
+from perennial.terms.words import Slot
 
 ARMS: dict[Slot, Arm] = {"a": Arm(version="v", model_version="1"), "b": Arm(version="w", model_version="2")}
-MISSED = SloPolicy(name="missed", outcome=Outcome(metric="falseNegativeRate", max=0.5, min_samples=100))
-METRIC = Metric("falseNegativeRate", 0.5)
+MISSED = SloPolicy(name="missed", outcome=Outcome(false_negative_rate=FalseNegativeRate(), max="0.5", min_samples=100))
 TRIAL = Canary(
     id="c",
     slot="b",
@@ -30,60 +35,23 @@ def policy(coverage: float = 0.9) -> Policy:
     return Policy(revision="p", stable="a", arms=ARMS, slos=(MISSED,), monitoring=monitoring)
 
 
-def row(start: int, total: int, bad: int, labelled: int | None = None, version: str = "v") -> CohortRow:
-    return CohortRow(start, version, "1", 1000, 1000 if labelled is None else labelled, {METRIC: (total, bad)})
+def row(start: int, total: int, bad: int, labelled: int = 1000) -> CohortRow:
+    metric = FalseNegativeRate()
+    ends = {key_of(metric): metric.ends({1: Sums.count(total, bad)}, {0: 1000 - labelled})}
+    return CohortRow(start, "v", "1", 1000, labelled, 0, ends, ends)
 
 
-def state(*rows: CohortRow, now: float = 10_000, coverage: float = 0.9) -> State:
+def state(*rows: CohortRow, now: float = 10_000, tally: Tally | None = None) -> State:
     known = Known(
-        policy=policy(coverage),
+        policy=policy(),
         weights=Weights(desired={"a": 1000, "b": 0}),
         members=None,
         brake=None,
         verdicts=(),
-        cohorts=rows,
-        tally=Tally(),
+        monitored=Monitored(rows),
+        tally=tally or Tally(),
     )
     return build_state(known, datetime.fromtimestamp(now, UTC))
-
-
-@pytest.mark.parametrize(
-    ("now", "labelled", "matured"),
-    [
-        (59, 1000, False),  # not ended, however many labels
-        (60, 900, True),  # ended and covered
-        (60, 899, False),  # ended, labels still to come
-        (359, 899, False),
-        (360, 899, True),  # no label can be expected any more
-    ],
-)
-def test_a_cohort_matures_by_coverage_or_age(now: float, labelled: int, matured: bool) -> None:
-    assert state(row(0, 500, 100, labelled), now=now).cohorts[0].matured is matured
-
-
-def test_immature_cohorts_never_decide() -> None:
-    told = state(row(0, 500, 490, labelled=500), now=100)
-    assert told.cohorts[0].outcomes[0].value == pytest.approx(0.98)
-    assert told.monitoring[0].verdict is Verdict.NO_DATA
-
-
-@pytest.mark.parametrize(
-    ("rows", "verdict"),
-    [
-        ([], Verdict.NO_DATA),
-        ([row(0, 99, 99)], Verdict.NO_DATA),
-        ([row(0, 500, 100)], Verdict.PASS),
-        ([row(0, 500, 255)], Verdict.UNDECIDED),
-        ([row(0, 500, 400)], Verdict.UNDECIDED),  # one bad day
-        ([row(60 * i, 500, 400) for i in range(3)], Verdict.FAIL),
-        ([row(60 * i, 500, 325) for i in range(12)], Verdict.FAIL),
-        ([row(0, 500, 400), row(60, 500, 100)], Verdict.PASS),
-        ([*(row(60 * i, 500, 400) for i in range(3)), row(180, 500, 100)], Verdict.FAIL),  # one good day
-        ([row(0, 500, 400, version="w")], Verdict.NO_DATA),
-    ],
-)
-def test_a_promise_is_judged_on_the_stable_versions_cohorts(rows: list[CohortRow], verdict: Verdict) -> None:
-    assert state(*rows).monitoring[0].verdict is verdict
 
 
 def test_the_current_cohort_and_the_last_twenty_are_shown() -> None:
@@ -101,8 +69,15 @@ def test_maturity_matters() -> None:
     assert matter(state(row(0, 500, 100, 500), now=359)) != matter(state(row(0, 500, 100, 500), now=360))
 
 
+def test_what_became_of_predictions_and_labels_is_told() -> None:
+    told = state(tally=Tally(9, repeated=4, dropped=3, joined=2, corrected=1))
+    assert (told.predictions, told.repeated, told.dropped) == (9, 4, 3)
+    assert (told.labels.joined, told.labels.corrected) == (2, 1)
+    assert progress(told) != progress(state(tally=Tally(9, repeated=5, dropped=3, joined=2, corrected=1)))
+
+
 def test_more_labels_are_progress_only() -> None:
-    before, after = state(row(0, 500, 100), now=100), state(row(0, 501, 100, 1001), now=100)
+    before, after = state(row(0, 500, 100, 600), now=100), state(row(0, 501, 100, 601), now=100)
     assert matter(before) == matter(after)
     assert progress(before) != progress(after)
 

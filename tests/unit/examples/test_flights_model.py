@@ -80,7 +80,7 @@ def months(year: pd.DataFrame) -> dict[str, Any]:
         week=(year[TIME] - lake.EPOCH) // lake.WEEK + 1, day=(year[TIME] - lake.EPOCH) // timedelta(days=1)
     )
     promise = calibrate.outcome_slo()
-    threshold = float(promise["threshold"])
+    threshold = float(promise["falseNegativeRate"]["threshold"])
     last = calibrate.RETRAINED_AFTER[0]
     models = {"first": calibrate.learnt(rows, *calibrate.FIRST), "retrained": calibrate.learnt(rows, last - 8, last)}
     warned = {name: model.predict(rows[FEATURES]) >= threshold for name, model in models.items()}
@@ -117,7 +117,9 @@ def test_the_manifests_are_of_one_mind(example: Path) -> None:
     spec = good["spec"]
     promise = calibrate.outcome_slo()
     gates = [manifest(example, "trainingrun.yaml")["spec"]["gate"], spec["retraining"]["template"]["gate"]]
-    assert {metric["threshold"] for gate in gates for metric in gate["metrics"]} == {promise["threshold"]}
+    assert {metric["threshold"] for gate in gates for metric in gate["metrics"]} == {
+        promise["falseNegativeRate"]["threshold"]
+    }
     replayer = next(iter(yaml.safe_load_all((example / "lake.yaml").read_text().split("---")[1])))
     arguments = dict(
         word.lstrip("-").split("=") for word in replayer["spec"]["template"]["spec"]["containers"][0]["args"][:-1]

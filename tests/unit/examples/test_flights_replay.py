@@ -40,7 +40,7 @@ class World:
             self.refused -= 1
             return web.json_response({}, status=503)
         self.labels += (await request.json())["labels"]
-        return web.json_response({"joined": 0, "duplicates": 0, "strangers": 0})
+        return web.json_response({"joined": 0, "unmatched": 0})
 
 
 @pytest.fixture

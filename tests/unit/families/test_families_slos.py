@@ -41,7 +41,7 @@ def test_every_kind_is_described_and_judged_somewhere_and_its_example_is_read_as
     [
         ({}, "none that this release knows"),
         ({"latency": {"milliseconds": 100}}, "none that this release knows"),
-        ({"requests": {"max": "0.01"}, "outcome": {"metric": "errorRate", "max": "0.3"}}, "outcome and requests"),
+        ({"requests": {"max": "0.01"}, "outcome": {"errorRate": {}, "max": "0.3"}}, "outcome and requests"),
     ],
 )
 def test_an_slo_of_no_known_kind_or_of_two_is_refused(wrong: dict[str, Any], says: str) -> None:

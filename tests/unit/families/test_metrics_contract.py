@@ -1,7 +1,9 @@
 """What every metric must say and keep, whoever adds it: this runs over the family's list."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from perennial.families.metrics import Direction, Labels, Metric, OneMetric, as_numbers, limit_rules, metrics_of
+from perennial.families.metrics import (
+    UNKNOWN,
+    Direction,
+    Labels,
+    Metric,
+    OneMetric,
+    as_numbers,
+    limit_rules,
+    metrics_of,
+)
 from perennial.stats.sums import Sums
 from perennial.terms.part import camel
 
@@ -172,3 +183,38 @@ def test_a_label_is_usable_or_it_is_not(label: object, *, binary: bool, number: 
     values = as_numbers([label])
     assert list(Labels.BINARY.usable(values)) == [binary]
     assert list(Labels.NUMBER.usable(values)) == [number]
+
+
+@every_metric
+@given(data=st.data())
+def test_its_ends_are_the_least_and_the_most_that_missing_labels_can_make_of_it(
+    metric: type[Metric], data: st.DataObject
+) -> None:
+    """Against every way in which the missing labels may turn out."""
+    made, known = metric(), data.draw(rows_for(metric))
+    scores = [score for _, score in data.draw(rows_for(metric))][:6]
+    strata = made.stratum(np.array([row[1] for row in known]))
+    labelled: dict[int, list[Row]] = {}
+    for stratum, row in zip(strata, known, strict=True):
+        labelled.setdefault(int(stratum), []).append(row)
+    unlabelled = Counter(made.stratum(np.array(scores)).tolist())
+    ends = made.ends({stratum: measured(made, rows) for stratum, rows in labelled.items()}, unlabelled)
+    assert ends.known == measured(made, known)
+    outcomes = [
+        measured(made, [*known, *zip(truth, scores, strict=True)]) for truth in product((0.0, 1.0), repeat=len(scores))
+    ]
+    means = [sums.mean for sums in outcomes if sums.n]
+    if means and ends.least.n and ends.most.n:
+        assert (min(means), max(means)) == pytest.approx((ends.least.mean, ends.most.mean))
+    assert ends.known.n + ends.missing >= max(sums.n for sums in outcomes)
+    assert 0 <= ends.coverage <= 1
+
+
+@every_metric
+def test_of_predictions_of_which_only_the_number_is_known_anything_may_be_true(metric: type[Metric]) -> None:
+    made = metric()
+    ends = made.ends({0: Sums.count(10, 3)}, {UNKNOWN: 5})
+    either = [made.ends({0: Sums.count(10, 3)}, {stratum: 5}) for stratum in (0, 1)]
+    assert ends.least.mean == min(each.least.mean for each in either)
+    assert ends.most.mean == max(each.most.mean for each in either)
+    assert ends.missing == 5

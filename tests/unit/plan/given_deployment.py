@@ -25,6 +25,8 @@ from perennial.manifests.manifest import Manifest
 from perennial.plan.actions import Plan
 from perennial.plan.model_deployment.policy import policy
 from perennial.plan.observed import Fact
+from perennial.terms import reasons
+from perennial.terms.finding import Evidence, Finding
 from perennial.terms.words import Role, Slot, Verdict
 
 NAME = "delay"
@@ -41,7 +43,7 @@ SPEC: Mapping[str, Any] = {
     "slos": [
         {"name": "errors", "requests": {"max": "0.01", "maxRatio": "1.25"}},
         {"name": "flaky", "requests": {"max": "0.001"}, "role": "Advisory"},
-        {"name": "missed", "outcome": {"metric": "falseNegativeRate", "max": "0.7"}},
+        {"name": "missed", "outcome": {"falseNegativeRate": {}, "max": "0.7"}},
     ],
 }
 RETRAINING: Mapping[str, Any] = {
@@ -220,16 +222,20 @@ def braked(canary_id: str = "1-trial") -> Brake:
 def monitored(model_version: str, verdict: Verdict = Verdict.FAIL, *, slo: str = "missed") -> MonitorVerdict:
     """Return what the collector says of an outcome SLO on a version's matured cohorts."""
     return MonitorVerdict(
-        slo=slo,
-        verdict=verdict,
-        message="falseNegativeRate 0.750 is above 0.7 in the cohort of 2026-02-27.",
+        finding=Finding(
+            name=slo,
+            verdict=verdict,
+            reason=reasons.ABOVE_LIMIT if verdict is Verdict.FAIL else reasons.KEPT,
+            message="75 % of 400 samples, the limit is 70 %: shown to be broken",
+            value="0.75",
+            low="0.72",
+            high="0.78",
+            samples=400,
+            evidence=Evidence(harm="5", harm_threshold="4.828"),
+        ),
         version=version(model_version),
         model_version=model_version,
-        value=0.75,
-        low=0.72,
-        high=0.78,
         cohort=NOW - timedelta(days=2),
-        log_e=5.0,
     )
 
 

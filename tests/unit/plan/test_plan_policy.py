@@ -8,6 +8,8 @@ from given_deployment import KEPT, ON_TRIAL, PREPARING, SPEC, STABLE, canary, pr
 
 from perennial.api.messages.policy import Policy
 from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
+from perennial.families.metrics.false_negative_rate import FalseNegativeRate
+from perennial.families.slos import Outcome
 from perennial.plan.model_deployment.policy import policy
 from perennial.terms.words import Role
 
@@ -38,7 +40,7 @@ def test_a_policy_is_the_spec_and_the_recorded_status() -> None:
     assert told.slos[0].error_rate is not None
     assert (told.slos[0].error_rate.max, told.slos[0].error_rate.max_ratio) == (0.01, 1.25)
     assert told.slos[2].outcome is not None
-    assert (told.slos[2].outcome.metric, told.slos[2].outcome.max) == ("falseNegativeRate", 0.7)
+    assert told.slos[2].outcome == Outcome(false_negative_rate=FalseNegativeRate(), max="0.7")
     assert told.monitoring is not None
     assert (told.monitoring.cohort_seconds, told.monitoring.min_coverage) == (86400, 0.9)
 

@@ -4,11 +4,12 @@ Weights are thousandths of the requests. Times are RFC 3339 in UTC.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from perennial.api.messages.wire import Asked
+from perennial.families.slos import Outcome
 from perennial.terms.words import Permille, Role, Slot
 
 
@@ -22,18 +23,6 @@ class ErrorRate(Asked):
 
     max: Annotated[float, Field(gt=0, lt=1)] | None = None
     max_ratio: Annotated[float, Field(gt=1)] | None = None
-
-
-class Outcome(Asked):
-    """A rate over labelled predictions: `falseNegativeRate` is misses / true positives, and so on.
-
-    `threshold` turns a score into a class: score >= threshold is positive.
-    """
-
-    metric: Literal["falseNegativeRate", "falsePositiveRate", "errorRate"]
-    max: Annotated[float, Field(gt=0, lt=1)]
-    threshold: float = 0.5
-    min_samples: Annotated[int, Field(ge=1)] = 100
 
 
 class SloPolicy(Asked):

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from perennial.api.messages.wire import Wire
+from perennial.terms.finding import Finding
 from perennial.terms.words import Natural, Permille, Role, Slot, Verdict
 
 
@@ -61,18 +62,27 @@ class Weights(Wire):
 
 
 class CohortOutcome(Wire):
-    """An outcome SLO on one cohort. `value` = bad / total, with a 95 % interval."""
+    """An outcome SLO on one cohort. `value` = bad / total of the labelled predictions that the metric is over.
+
+    `missing` more may be among them once they have labels. `low` and `high` bound the value, chance (95 %) and missing
+    labels both taken for the worst.
+    """
 
     slo: str
     total: Natural
-    bad: Natural
+    bad: Annotated[float, Field(ge=0)]
+    missing: Natural = 0
+    matured: bool = False
     value: float | None = None
     low: float | None = None
     high: float | None = None
 
 
 class Cohort(Wire):
-    """Predictions that one version made in one period [start, end). Only `matured` cohorts decide."""
+    """Predictions that one version made in one period [start, end). Only `matured` outcomes decide.
+
+    `corrected`: so many labels took another label's place; `matured`: every outcome is.
+    """
 
     start: datetime
     end: datetime
@@ -80,35 +90,44 @@ class Cohort(Wire):
     model_version: str
     predictions: Natural
     labelled: Natural
+    corrected: Natural = 0
     matured: bool
     outcomes: tuple[CohortOutcome, ...] = ()
 
 
 class MonitorVerdict(Wire):
-    """An outcome SLO on the stable version's matured cohorts.
+    """An outcome SLO on the stable version's matured cohorts; the finding is about the one that starts at `cohort`."""
 
-    Pass: at or below the limit as far as one can see; Fail: the e-detector crossed 1/false_alarm; NoData: no matured
-    cohort with enough samples. `value`, `low`, `high` belong to the cohort that starts at `cohort`.
+    finding: Finding
+    version: str
+    model_version: str
+    cohort: datetime | None = None
+
+
+class LabelTally(Wire):
+    """What became of the labels that were posted: each is in one of these.
+
+    `corrected` took another label's place; `unmatched` are of ids that no prediction has had yet.
     """
 
-    slo: str
-    verdict: Verdict
-    message: str
-    version: str | None = None
-    model_version: str | None = None
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    cohort: datetime | None = None
-    log_e: float | None = None
+    joined: Natural = 0
+    duplicates: Natural = 0
+    corrected: Natural = 0
+    unmatched: Natural = 0
+    refused: Natural = 0
 
 
-class Labels(Wire):
-    """What became of the labels that were posted."""
+class RefusedLabel(Wire):
+    """A label that is none for what is predicted, and why."""
 
-    joined: int = 0
-    duplicates: int = 0
-    strangers: int = 0
+    id: str
+    reason: str
+
+
+class TakenLabels(LabelTally):
+    """The answer to labels that were posted: what became of these, and why some were refused (the first hundred)."""
+
+    refusals: tuple[RefusedLabel, ...] = ()
 
 
 class State(Wire):
@@ -116,6 +135,8 @@ class State(Wire):
 
     `cohorts`: the current one and the last 20 that have predictions, oldest first. `members`: the pods' addresses that
     every router would send each slot's requests to; None while the routers disagree, or one has not been asked.
+    `repeated`: predictions whose id was taken by another content, which stays; `dropped`: those that servers could not
+    report; `retention_seconds`: how long predictions are kept, where that is shorter than labels may take.
     `watch`: what is found of the version that answers, by itself (`candidate` is that version there).
     """
 
@@ -129,5 +150,8 @@ class State(Wire):
     watch: tuple[SloVerdict, ...] = ()
     cohorts: tuple[Cohort, ...] = ()
     monitoring: tuple[MonitorVerdict, ...] = ()
-    predictions: int = 0
-    labels: Labels = Labels()
+    predictions: Natural = 0
+    repeated: Natural = 0
+    dropped: Natural = 0
+    labels: LabelTally = LabelTally()
+    retention_seconds: Natural | None = None

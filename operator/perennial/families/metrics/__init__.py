@@ -8,8 +8,10 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from perennial.families.metrics.base import (
+    UNKNOWN,
     Bounds,
     Direction,
+    Ends,
     Labels,
     Metric,
     as_numbers,
@@ -22,8 +24,10 @@ from perennial.families.metrics.false_positive_rate import FalsePositiveRate
 from perennial.terms.part import OneOf
 
 __all__ = [
+    "UNKNOWN",
     "Bounds",
     "Direction",
+    "Ends",
     "Labels",
     "Metric",
     "OneMetric",

@@ -1,7 +1,7 @@
 """What a metric is: how wrong one prediction is, of which predictions that is asked, and what a limit for it may be."""
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf, isfinite, nan
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from perennial.stats.sums import Sums
 from perennial.terms.forms import Decimal
 from perennial.terms.part import Member, OneOf, camel
 
@@ -62,6 +63,29 @@ class Bounds:
 
 SHARES = Bounds(0, 1)
 
+UNKNOWN = -1
+"""The stratum of predictions of which only their number is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Between what and what a metric lies while labels are missing.
+
+    `known`: of the labelled predictions that the metric is over; `least` and `most`: with the unlabelled ones as they
+    would make it least and most; `missing`: so many unlabelled ones may be among those that the metric is over.
+    """
+
+    known: Sums
+    least: Sums
+    most: Sums
+    missing: int
+
+    @property
+    def coverage(self) -> float:
+        """The labelled share of what the metric is, or may be, over; 1 where that is nothing."""
+        everything = self.known.n + self.missing
+        return self.known.n / everything if everything else 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Worked:
@@ -101,6 +125,19 @@ class Metric(Member):
     def losses(self, truth: FloatArray, score: FloatArray) -> FloatArray:
         """Return how wrong each row's score is; only rows that the metric is `over` mean something."""
 
+    @abstractmethod
+    def stratum(self, score: FloatArray) -> NDArray[np.int64]:
+        """Return for each score, shape (n,), a small number >= 0: unlabelled predictions of one are all alike."""
+
+    @abstractmethod
+    def ends(self, labelled: Mapping[int, Sums], unlabelled: Mapping[int, int]) -> Ends:
+        """Return between what the metric lies: labels may be missing for a reason, so nothing is taken as random.
+
+        Args:
+            labelled: the losses of the labelled predictions that the metric is over, by stratum.
+            unlabelled: how many have no label, by stratum; `UNKNOWN` are those of which not even that is known.
+        """
+
 
 class Rate(Metric):
     """What the shares of wrong predictions have in common: a score becomes a class by a threshold."""
@@ -119,6 +156,43 @@ class Rate(Metric):
     def losses(self, truth: FloatArray, score: FloatArray) -> FloatArray:
         """Return 1 for each row whose predicted class is not the true one, 0 for the others."""
         return np.asarray((score >= float(self.threshold)) != (truth == 1), dtype=float)
+
+    def stratum(self, score: FloatArray) -> NDArray[np.int64]:
+        """Return the predicted class."""
+        return np.asarray(score >= float(self.threshold), dtype=np.int64)
+
+    def ends(self, labelled: Mapping[int, Sums], unlabelled: Mapping[int, int]) -> Ends:
+        """Return the rate with unlabelled predictions as never bad where they can be, and as always bad."""
+        known = sum(labelled.values(), Sums())
+        least, most, missing = known, known, 0
+        for stratum, number in unlabelled.items():
+            may_be = self._may_be(stratum)
+            least += _as(number, min(may_be, key=_badness))
+            most += _as(number, max(may_be, key=_badness))
+            missing += number if any(over for over, _ in may_be) else 0
+        return Ends(known, least, most, missing)
+
+    def _may_be(self, stratum: int) -> set[tuple[bool, bool]]:
+        """Return what an unlabelled prediction may turn out to be: (the metric is over it, it is bad)."""
+        threshold = float(self.threshold)
+        scores = {0: (threshold - 1,), 1: (threshold,), UNKNOWN: (threshold - 1, threshold)}[stratum]
+        truth = np.array([0.0, 1.0])
+        found: set[tuple[bool, bool]] = set()
+        for score in scores:
+            over, losses = self.over(truth), self.losses(truth, np.full(2, score))
+            found |= {(bool(over[i]), bool(over[i] and losses[i])) for i in range(2)}
+        return found
+
+
+def _badness(case: tuple[bool, bool]) -> int:
+    """Return how a case moves a rate: good in the denominator lowers it, not in it leaves it, bad raises it."""
+    over, bad = case
+    return 0 if not over else 1 if bad else -1
+
+
+def _as(number: int, case: tuple[bool, bool]) -> Sums:
+    over, bad = case
+    return Sums.count(number, number * bad) if over else Sums()
 
 
 def as_numbers(labels: Iterable[object]) -> FloatArray:

@@ -39,16 +39,9 @@ def on_stable(verdict: SloVerdict) -> Finding:
 
 def on_cohorts(verdict: MonitorVerdict) -> Finding:
     """Return what was found of an SLO on the matured cohorts of the version that answers."""
-    about = f" (model version {verdict.model_version}" if verdict.model_version else ""
-    about += f", cohort of {verdict.cohort:%Y-%m-%d %H:%M} UTC)" if about and verdict.cohort else ")" if about else ""
-    return Finding(
-        name=verdict.slo,
-        verdict=verdict.verdict,
-        message=f"{clip(verdict.message, MESSAGE - len(about))}{about}",
-        value=_number(verdict.value),
-        low=_number(verdict.low),
-        high=_number(verdict.high),
-    )
+    about = f" (model version {verdict.model_version}"
+    about += f", cohort of {verdict.cohort:%Y-%m-%d %H:%M} UTC)" if verdict.cohort else ")"
+    return verdict.finding.but(message=f"{clip(verdict.finding.message, MESSAGE - len(about))}{about}")
 
 
 def _rate(bad: int, total: int) -> str | None:

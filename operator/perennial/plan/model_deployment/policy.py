@@ -1,6 +1,6 @@
 """What the collector is told: a function of spec and of the status that is already written."""
 
-from perennial.api.messages.policy import Arm, Canary, ErrorRate, Monitoring, Outcome, Policy, SloPolicy, Watch
+from perennial.api.messages.policy import Arm, Canary, ErrorRate, Monitoring, Policy, SloPolicy, Watch
 from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
 from perennial.families.slos import SLO
 from perennial.manifests.build import hashed
@@ -61,12 +61,4 @@ def _slo(slo: SLO) -> SloPolicy:
             max=float(slo.requests.max) if slo.requests.max else None,
             max_ratio=float(slo.requests.max_ratio) if slo.requests.max_ratio else None,
         )
-    outcome = None
-    if slo.outcome is not None:
-        outcome = Outcome(
-            metric=slo.outcome.metric.value,
-            max=float(slo.outcome.max),
-            threshold=float(slo.outcome.threshold),
-            min_samples=slo.outcome.min_samples,
-        )
-    return SloPolicy(name=slo.name, role=slo.role, error_rate=error_rate, outcome=outcome)
+    return SloPolicy(name=slo.name, role=slo.role, error_rate=error_rate, outcome=slo.outcome)

@@ -137,9 +137,9 @@ def _is_settled(situation: Situation) -> bool:
 def _broken(situation: Situation, version: str) -> dict[str, BrokenPromise]:
     verdicts = situation.report.monitoring if situation.report is not None else ()
     return {
-        item.slo: BrokenPromise(message=item.message, cohort=item.cohort)
+        item.finding.name: BrokenPromise(message=item.finding.message, cohort=item.cohort)
         for item in verdicts
-        if item.verdict is Verdict.FAIL and item.version == version
+        if item.finding.verdict is Verdict.FAIL and item.version == version
     }
 
 
