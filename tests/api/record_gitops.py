@@ -24,9 +24,12 @@ from operator_process import Start
 from waiting import until
 
 from cluster.apiserver import ControlPlane
+from perennial.api.messages.evaluation import Measured
 from perennial.manifests.resources import POD, Resource
 from perennial.plan.kinds import DATASET, MODEL_DEPLOYMENT, TRAINING_RUN
 from perennial.runtime.connection import Connection
+from perennial.stats.days import Days
+from perennial.stats.sums import Sums
 
 pytestmark = pytest.mark.api
 
@@ -269,9 +272,10 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Regist
 
 
 def evaluation(source: str, missed_late: int) -> dict[str, Any]:
-    counts = {"falseNegativeRate": (2000, missed_late), "falsePositiveRate": (6000, 900)}
+    counts = {"misses": (2000, missed_late), "false-alarms": (6000, 900)}
     results = [
-        {"metric": metric, "total": total, "candidateBad": bad} for metric, (total, bad) in sorted(counts.items())
+        Measured.made(name, Days.of([Sums.count(total // 2, bad // 2)] * 2)).json_data()
+        for name, (total, bad) in sorted(counts.items())
     ]
     return {"source": source, "digest": DIGEST, "results": results}
 

@@ -142,7 +142,7 @@ def training_spec(image: str, *arguments: str, data: str = "parcels", **more: An
         },
         "retryLimit": 1,
         "activeDeadlineSeconds": 300,
-        "gate": {"metrics": [{"name": "errorRate", "max": "0.2", "maxRegression": "0.02"}]},
+        "gate": {"metrics": [{"name": "errors", "errorRate": {}, "max": "0.2", "maxRegression": "0.02"}]},
         **more,
     }
 

@@ -183,7 +183,7 @@ def test_decay_is_seen_on_matured_cohorts_and_cured_by_itself(
     errors = {"name": "errors", "requests": {"max": "0.02", "maxRatio": "1.5"}}
     missed = {"name": "missed", "outcome": {"falseNegativeRate": {}, "max": "0.4", "minSamples": 50}}
     template = parcels.training_spec(
-        images["flights"], gate={"metrics": [{"name": "errorRate", "maxRegression": "0.02"}]}, seed=1
+        images["flights"], gate={"metrics": [{"name": "errors", "errorRate": {}, "maxRegression": "0.02"}]}, seed=1
     )
     kube.apply(
         parcels.model_deployment(

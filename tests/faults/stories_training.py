@@ -11,9 +11,13 @@ from operator_faults.run import Run, State
 from perennial_subject import API, Registry, World, model_of
 from stories_dataset import dataset, digest
 
+from perennial.api.messages.evaluation import Measured
+from perennial.stats.days import Days
+from perennial.stats.sums import Sums
+
 NAME = "flights-1"
 WELL = Ends()
-_GATE = {"metrics": [{"name": "errorRate", "max": "0.3"}]}
+_GATE = {"metrics": [{"name": "errors", "errorRate": {}, "max": "0.3"}]}
 _VERSION = {
     "digest": digest("a"),
     "ordinal": 1,
@@ -58,7 +62,7 @@ def evaluated(pod: dict[str, Any], bad: int) -> Ends:
     """Return the words of an evaluation that found so many of 1000 predictions wrong."""
     arguments = pod["spec"]["containers"][0]["args"]
     run_id = arguments[arguments.index("--run-id") + 1]
-    measured = {"metric": "errorRate", "total": 1000, "candidateBad": bad}
+    measured = Measured.made("errors", Days.of([Sums.count(1000, bad)])).json_data()
     return Ends({"source": f"runs:/{run_id}/model", "digest": digest("d"), "results": [measured]})
 
 

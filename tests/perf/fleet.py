@@ -59,7 +59,7 @@ def training_run(namespace: str, name: str, *, seconds: int) -> dict[str, Any]:
             "model": {"name": f"delay-{namespace}"},
             "trainer": {"image": "registry.example/trainer:1", "args": ["--data", "$(PERENNIAL_DATA)"]},
             "parameters": {"duration": f"{seconds}s", "numLeaves": "63"},
-            "gate": {"metrics": [{"name": "falseNegativeRate", "max": "0.2"}]},
+            "gate": {"metrics": [{"name": "misses", "falseNegativeRate": {}, "max": "0.2"}]},
         },
     }
 

@@ -18,6 +18,9 @@ from cluster import kubernetes, tools
 from cluster.apiserver import ControlPlane
 from cluster.process import Program, run, wait_until
 from cluster.rest import Api
+from perennial.api.messages.evaluation import Measured
+from perennial.stats.days import Days
+from perennial.stats.sums import Sums
 
 REPOSITORY = Path(__file__).parents[2]
 _HERE = Path(__file__).parent
@@ -46,7 +49,7 @@ SAID = {
     "evaluation": {
         "source": "models:/m-1",
         "digest": f"sha256:{'2' * 64}",
-        "results": [{"metric": "falseNegativeRate", "total": 10_000, "candidateBad": 1_000}],
+        "results": [Measured.made("misses", Days.of([Sums.count(5000, 500), Sums.count(5000, 500)])).json_data()],
     },
 }
 """What Perennial's worker would say at the end of a pod, by component (docs/design/001-how-the-parts-meet.md)."""

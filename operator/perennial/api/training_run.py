@@ -1,13 +1,15 @@
 """TrainingRun: one training, pinned to its inputs, gated against the champion. "What did we learn; is it better?"."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
-from perennial.terms.forms import Decimal, Digest, ModelName, ModelVersionName, Name, OpenShare, Share, Time
+from perennial.families.metrics import OneMetric, difference_rules, limit_rules
+from perennial.terms.finding import Finding
+from perennial.terms.forms import Decimal, Digest, ModelName, ModelVersionName, Name, PartName, Time
 from perennial.terms.kube import Conditions, EnvVars, Image, Resources, Words
-from perennial.terms.part import Part, own_variables, rules
+from perennial.terms.part import Member, OneOf, Part, own_variables, rules
 from perennial.terms.words import Verdict
 
 
@@ -18,14 +20,6 @@ class Baseline(StrEnum):
     NONE = "None"
 
 
-class GateMetricName(StrEnum):
-    """A rate of wrong predictions on the held-out rows."""
-
-    FALSE_NEGATIVE_RATE = "falseNegativeRate"
-    FALSE_POSITIVE_RATE = "falsePositiveRate"
-    ERROR_RATE = "errorRate"
-
-
 class OnUndecided(StrEnum):
     """What becomes of a run whose gate cannot decide on the held-out rows."""
 
@@ -34,7 +28,11 @@ class OnUndecided(StrEnum):
 
 
 class FailureClass(StrEnum):
-    """Whose turn it is: the spec's author, the data's owner, the script's author, or the platform's."""
+    """Why a training run failed, and so who can mend it.
+
+    Spec: the spec's author. Data: the data's owner. App, OutOfMemory and Deadline: the script's author. Gate: the
+    model is not shown to be good enough. Lost: the platform's keeper; try again.
+    """
 
     SPEC = "Spec"
     DATA = "Data"
@@ -96,10 +94,31 @@ class ModelRef(Part):
             )
         ),
     ]
+    logged_as: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=128,
+            description=(
+                "The name that the script logs the model by (log_model(name=…)). Needed where it logs several; of "
+                "those of one name, the last is taken."
+            ),
+        ),
+    ] = None
+
+
+class JobEngine(Member):
+    """One pod, run by a Kubernetes Job."""
+
+
+class Engine(OneOf):
+    """What runs the trainer."""
+
+    job: JobEngine | None = None
 
 
 class Trainer(Part):
-    """The user's container: any image; a script that logs a model to MLflow runs unchanged."""
+    """The user's container: any image; a script that logs a model to MLflow, to the run that the environment names."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(own_variables("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"))
@@ -112,26 +131,27 @@ class Trainer(Part):
     resources: Annotated[Resources, Field(description="What the container asks for and may use at most.")] = Resources()
 
 
-class GateMetric(Part):
-    """A rate on the held-out rows that must be low enough, or not worse than the champion's, or both."""
+class GateMetric(OneMetric):
+    """A metric on the held-out rows that must be low enough, or not worse than the champion's, or both."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("has(self.max) || has(self.maxRegression)", "a metric needs max, maxRegression or both")
+            ("has(self.max) || has(self.maxRegression)", "a metric needs max, maxRegression or both"),
+            *limit_rules(OneMetric, "max"),
+            *difference_rules(OneMetric, "max_regression"),
         )
     )
 
-    name: Annotated[GateMetricName, Field(description="The rate.")]
-    max: Annotated[OpenShare | None, Field(description="The candidate's rate must be shown to be at most this.")] = None
+    name: Annotated[PartName, Field(description="What it is called in status and Events.")]
+    max: Annotated[Decimal | None, Field(description="The candidate's value must be shown to be at most this.")] = None
     max_regression: Annotated[
-        Share | None,
+        Decimal | None,
         Field(
-            description="The candidate's rate minus the champion's, on the same rows, must be shown to be at most this."
+            description=(
+                "The candidate's value minus the champion's, on the same rows, must be shown to be at most this."
+            )
         ),
     ] = None
-    threshold: Annotated[Decimal, Field(description="A score of at least this counts as a positive prediction.")] = (
-        "0.5"
-    )
 
 
 class Gate(Part):
@@ -153,7 +173,7 @@ class Gate(Part):
         tuple[GateMetric, ...],
         Field(
             min_length=1,
-            max_length=16,
+            max_length=10,
             description="What must hold; every metric must pass.",
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
         ),
@@ -184,6 +204,7 @@ class TrainingRunSpec(Part):
     )
     model: Annotated[ModelRef, Field(description="The registered model.")]
     trainer: Annotated[Trainer, Field(description="The container that trains.")]
+    engine: Annotated[Engine, Field(description="What runs the trainer.")] = Engine(job=JobEngine())
     parameters: Annotated[
         dict[str, Annotated[str, Field(max_length=1024)]],
         Field(
@@ -253,19 +274,10 @@ class GateBaseline(Part):
     digest: Annotated[Digest | None, Field(description="The digest of its files, where one was recorded.")] = None
 
 
-class GateResult(Part):
-    """One metric's result: rates with 95 % intervals."""
-
-    metric: Annotated[str, Field(max_length=64, description="The rate.")]
-    verdict: Annotated[Verdict, Field(description="Pass, Fail, Undecided or NoData.")]
-    message: Annotated[str, Field(max_length=512, description="Why.")]
-    samples: Annotated[int, Field(ge=0, description="Held-out rows that the rate is over.")]
-    candidate: Annotated[Decimal | None, Field(description="The candidate's rate.")] = None
-    baseline: Annotated[Decimal | None, Field(description="The champion's rate on the same rows.")] = None
-    low: Annotated[
-        Decimal | None, Field(description="Lower end of the difference (of the rate, where there is no champion).")
-    ] = None
-    high: Annotated[Decimal | None, Field(description="Upper end of it.")] = None
+def _named(results: Any) -> Any:
+    """Leave out what 0.2 recorded: its results have no name any more. The verdict stays."""
+    named = [each for each in results if not isinstance(each, dict) or "name" in each]
+    return named if isinstance(results, list) else results
 
 
 class GateStatus(Part):
@@ -275,7 +287,21 @@ class GateStatus(Part):
     baseline: Annotated[
         GateBaseline | None, Field(description="What was compared with; absent: there was no champion.")
     ] = None
-    results: Annotated[tuple[GateResult, ...], Field(max_length=16, description="Each metric's result.")] = ()
+    attempt: Annotated[
+        int,
+        Field(
+            ge=1,
+            description=(
+                "The gate's number among those of the model on the same version of the Dataset: the greater, the "
+                "more it must show."
+            ),
+        ),
+    ] = 1
+    results: Annotated[
+        tuple[Finding, ...],
+        Field(max_length=16, description="What was found of each metric, with its interval."),
+        BeforeValidator(_named),
+    ] = ()
 
 
 class TrainedModel(Part):
@@ -283,12 +309,18 @@ class TrainedModel(Part):
 
     source: Annotated[str, Field(max_length=512, description="Where MLflow keeps it.")]
     digest: Annotated[Digest, Field(description="SHA-256 over the manifest of its files.")]
+    logged_as: Annotated[str | None, Field(max_length=128, description="The name that it was logged by.")] = None
+    logged: Annotated[
+        int, Field(ge=1, description="How many models the script logged by that name; this is the last.")
+    ] = 1
 
 
 class Failure(Part):
     """Why the run failed."""
 
-    class_: Annotated[FailureClass, Field(alias="class", description="Whose turn it is.")]
+    class_: Annotated[
+        FailureClass, Field(alias="class", description="Why the training run failed: by it you see who can mend it.")
+    ]
     exit_code: Annotated[int | None, Field(description="The container's exit code.")] = None
     message: Annotated[str, Field(max_length=2048, description="What happened and what to do.")]
 

@@ -146,10 +146,10 @@ def _run(snapshot: Snapshot, run: Object, placed: Mapping[Key, Key | None]) -> N
 
 
 def _regression(result: Mapping[str, Any]) -> str:
-    if result.get("candidate") is None:
+    if result.get("value") is None:
         return ""
     against = f" (champion {result['baseline']})" if result.get("baseline") is not None else ""
-    return f", {result['metric']} {result['candidate']}{against}"
+    return f", {result['name']} {result['value']}{against}"
 
 
 def _deployment(snapshot: Snapshot, deployment: Object) -> Node:

@@ -88,9 +88,58 @@ _MODEL_DEPLOYMENT: Argued = {
 }
 """What is written otherwise in a ModelDeployment now: why, and where."""
 
+_GATES = ("TrainingRun spec.gate", "ModelDeployment spec.retraining.template.gate")
+_RATES = ("errorRate", "falseNegativeRate", "falsePositiveRate")
+_DECIMAL = r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$"
+
+_TRAINING_RUN: Argued = {
+    "a gate's metric has a name of its own, and says what it is by a field: one rate can have two thresholds": tuple(
+        (f"{gate}.metrics[]{field}", what)
+        for gate in _GATES
+        for field, what in (
+            ("", f"must hold, and need not: exactly one of {', '.join(_RATES)} must be set"),
+            (".name", "maxLength was free, is 63"),
+            (".name", "minLength was free, is 1"),
+            (".name", "pattern was free, is ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
+            (".threshold", "is gone"),
+        )
+    ),
+    "what a limit may be is the metric's affair; for rates it is what it was": tuple(
+        (f"{gate}.metrics[]{field}", what)
+        for gate in _GATES
+        for field, what in (
+            (".max", rf"pattern was ^0\.[0-9]{{0,8}}[1-9][0-9]{{0,8}}$, is {_DECIMAL}"),
+            (".maxRegression", rf"pattern was ^(0\.[0-9]{{1,9}}|1(\.0{{1,9}})?|0)$, is {_DECIMAL}"),
+            *(("", f"must hold, and need not: max of {rate} must be above 0 and below 1") for rate in _RATES),
+            *(
+                ("", f"must hold, and need not: maxRegression of {rate} must be at least 0 and at most 1")
+                for rate in _RATES
+            ),
+        )
+    ),
+    "what is measured of so many metrics fits a container's termination message": tuple(
+        (f"{gate}.metrics", "maxItems was 16, is 10") for gate in _GATES
+    ),
+    "one more field that may not be changed": (
+        (
+            "TrainingRun spec",
+            (
+                "must hold, and need not: spec is immutable but for suspend: a TrainingRun is one training; create "
+                "another one"
+            ),
+        ),
+    ),
+    "a verdict is shown as a finding, everywhere alike": (
+        ("TrainingRun status.gate.results[].candidate", "is gone"),
+        ("TrainingRun status.gate.results[].metric", "is gone"),
+        ("TrainingRun status.gate.results[].name", "is required, and was not"),
+    ),
+}
+"""What is written otherwise in a TrainingRun now: why, and where."""
+
 ARGUED: Mapping[Break, str] = {
     Break(where, what): why
-    for argued in (_MODEL_DEPLOYMENT,)
+    for argued in (_MODEL_DEPLOYMENT, _TRAINING_RUN)
     for why, broken in argued.items()
     for where, what in broken
 }

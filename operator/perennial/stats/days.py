@@ -12,58 +12,36 @@ from perennial.stats.sums import Sums
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """Sums of values, and what their days add up to: of constant size, exact, and additive over disjoint days.
-
-    With n_g rows of day g whose values add up to D_g, the mean's standard error needs only how many days there are,
-    the sums of D_g squared, of D_g n_g, and of n_g squared.
-    """
+    """Sums of values, and how their days differ: of constant size however many rows and days there were, and exact."""
 
     sums: Sums = Sums()  # noqa: RUF009 - immutable
     days: int = 0
-    squares: float = 0.0
-    """The sum over days of D_g squared."""
-    products: float = 0.0
-    """The sum over days of D_g n_g."""
-    sizes: float = 0.0
-    """The sum over days of n_g squared."""
+    """Days that have rows."""
+    between: float = 0.0
+    """The sum over days of (D_g - d n_g)^2, where day g has n_g rows whose values add up to D_g, and d is the mean."""
 
     @classmethod
     def of(cls, days: Iterable[Sums]) -> Self:
         """Return what some days' sums add up to; days without a row are none."""
         counted = [day for day in days if day.n]
-        return cls(
-            sums=sum(counted, Sums()),
-            days=len(counted),
-            squares=sum(day.total * day.total for day in counted),
-            products=sum(day.total * day.n for day in counted),
-            sizes=sum(float(day.n) * day.n for day in counted),
-        )
-
-    def __add__(self, other: Self) -> Self:
-        """Return both together; no day may be in both."""
-        return type(self)(
-            self.sums + other.sums,
-            self.days + other.days,
-            self.squares + other.squares,
-            self.products + other.products,
-            self.sizes + other.sizes,
-        )
+        if not counted:
+            return cls()
+        sums = sum(counted, Sums())
+        return cls(sums, len(counted), sum((day.total - sums.mean * day.n) ** 2 for day in counted))
 
     @property
     def error(self) -> float:
         """The standard error of the mean, from how days differ.
 
         Source: W. G. Cochran, "Sampling Techniques", 3rd edition, section 9A.1 (the ratio estimator of a mean per row
-        from whole clusters); G / (G - 1) sum (D_g - d n_g)^2 / N^2 with N rows of mean d in G days.
+        from whole clusters): se^2 = G / (G - 1) between / N^2 with N rows in G days.
 
         Raises:
             ValueError: there are fewer than two days.
         """
         if self.days < 2:  # noqa: PLR2004 - one day says nothing of how days differ
             raise ValueError("a standard error needs two days or more")
-        mean = self.sums.mean
-        apart = max(self.squares - 2 * mean * self.products + mean * mean * self.sizes, 0.0)
-        return sqrt(self.days / (self.days - 1) * apart) / self.sums.n
+        return sqrt(self.days / (self.days - 1) * self.between) / self.sums.n
 
     def interval(self, alpha: float, times: float = 1.0) -> Interval:
         """Return the mean with bounds each of which errs with probability alpha: Student's t with a day less.

@@ -49,3 +49,8 @@ CHAMPION = "champion"
 
 REQUEST = f"{GROUP}/request"
 """The annotation by which somebody asks for what a spec can't say: `<verb>@<token>`."""
+
+
+def snapshots_claim(dataset: str) -> str:
+    """Return the name of the claim that keeps a Dataset's versions."""
+    return f"{dataset}-snapshots"

@@ -229,3 +229,72 @@ RETENTION_TOO_SHORT = Reason(
     "predictions are deleted for want of room before the longest label delay has passed",
     "Raise spec.storage, or lower monitoring.maturity.maxLabelDelaySeconds or monitoring.cohortSeconds.",
 )
+
+
+# What a TrainingRun is at, or waits for.
+DATASET_NOT_FOUND = Reason("DatasetNotFound", "there is no such Dataset", "Create it, or fix spec.datasetRef.")
+DATASET_NOT_READY = Reason(
+    "DatasetNotReady", "the Dataset has no version that is ready", "See the Dataset's condition Ready."
+)
+EVALUATING = Reason("Evaluating", "the model is evaluated on held-out rows")
+NOTHING_HELD_OUT = Reason(
+    "NothingHeldOut",
+    "the gate needs held-out rows, and the Dataset has no spec.split",
+    "Add spec.split to the Dataset.",
+)
+NO_EVENT_TIME = Reason(
+    "NoEventTime",
+    "rows are chosen by event time, and there is none",
+    "Name the column in the Dataset's spec.schema.time, or fill it.",
+)
+NO_ROWS = Reason("NoRows", "the version has no rows", "Put files with rows into the Dataset's source.")
+RESUMED = Reason("Resumed", "spec.suspend is false again: the run goes on")
+TRAINING = Reason("Training", "the model is trained")
+VERSION_NOT_FOUND = Reason(
+    "VersionNotFound", "the Dataset keeps no such version", "Name one of the Dataset's status.versions."
+)
+WINDOW_TOO_SHORT = Reason(
+    "WindowTooShort",
+    "nothing is left to learn from once the split has held out its rows",
+    "Make the window longer or the split shorter, or wait for more data.",
+)
+
+# Stages of a TrainingRun, as its conditions Running, Evaluated and Registered have them.
+ENDED = Reason("Ended", "the training Job has ended")
+NOT_EVALUATED = Reason("NotEvaluated", "the model has not been evaluated")
+NOT_REGISTERED = Reason("NotRegistered", "no version is registered")
+NOT_STARTED = Reason("NotStarted", "the training Job has not started")
+REGISTERED = Reason("Registered", "the model is registered as a version")
+STARTED = Reason("Started", "the training Job is started; nothing holds it up")
+UNGATED = Reason("Ungated", "there is no gate")
+
+# How a TrainingRun ended.
+APP_FAILURE = Reason("AppFailure", "the script failed", "Read the end of the trainer's log in status.failure.message.")
+DATA_FAILURE = Reason(
+    "DataFailure", "the data, or the model, is not what it must be (exit code 65)", "Fix it, and create another run."
+)
+DEADLINE_EXCEEDED = Reason("DeadlineExceeded", "a Job took longer than its deadline")
+DEADLINE_FAILURE = Reason(
+    "DeadlineFailure",
+    "training took longer than spec.activeDeadlineSeconds",
+    "Raise it, or remove what kept it waiting.",
+)
+GATE_REJECTED = Reason(
+    "GateRejected", "the model is shown not to be good enough", "See status.gate.results. The champion stays."
+)
+GATE_UNDECIDED = Reason(
+    "GateUndecided",
+    "the held-out rows are too few to tell whether the model is good enough",
+    "Hold out more, or set spec.gate.onUndecided to Pass.",
+)
+LOST_FAILURE = Reason(
+    "LostFailure", "a pod or its result was lost: evicted, deleted, or its node gone", "Create another run."
+)
+OUT_OF_MEMORY = Reason("OutOfMemory", "a container was killed for its memory")
+OUT_OF_MEMORY_FAILURE = Reason(
+    "OutOfMemoryFailure", "the trainer was killed for its memory", "Raise spec.trainer.resources.limits.memory."
+)
+SPEC_FAILURE = Reason(
+    "SpecFailure", "the script cannot do what the spec asks (exit code 64)", "Fix the spec, and create another run."
+)
+SUCCEEDED = Reason("Succeeded", "the model is registered as a version")

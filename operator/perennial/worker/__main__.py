@@ -61,14 +61,14 @@ def _fetch_model(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _evaluate(options: argparse.Namespace) -> dict[str, Any]:
-    from perennial.worker.evaluate import Champion, GateSpec, evaluate  # noqa: PLC0415
+    from perennial.worker.evaluate import Champion, evaluate, request_of  # noqa: PLC0415
 
     if options.baseline_version and not options.model:
         raise BadArguments("--baseline-version needs --model, the registered model's name")
     champion = None
     if options.baseline_version:
         champion = Champion(options.model, options.baseline_version, options.baseline_digest)
-    return evaluate(options.data, options.run_id, champion, GateSpec.parse(options.spec))
+    return evaluate(options.data, options.run_id, champion, request_of(options.spec))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--to", type=Path, required=True, help="folder for the model; its content is replaced")
 
     evaluate = commands.add_parser(
-        "evaluate", help="count a trained model's and the champion's mistakes on the same rows"
+        "evaluate", help="measure a trained model's and the champion's losses on the same rows"
     )
     evaluate.set_defaults(run=_evaluate)
     evaluate.add_argument("--data", type=Path, help="folder with the held-out rows; not needed without metrics")
@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--model", help="the registered model's name")
     evaluate.add_argument("--baseline-version", help="the champion's version")
     evaluate.add_argument("--baseline-digest", help="the digest recorded for the champion, sha256:…")
-    _add_spec(evaluate, "PERENNIAL_GATE", "JSON of the gate: target and metrics")
+    _add_spec(evaluate, "PERENNIAL_EVALUATION", "JSON of what is measured: target, time, metrics")
     return parser
 
 

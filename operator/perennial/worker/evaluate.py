@@ -1,21 +1,23 @@
-"""`evaluate`: count the mistakes of a trained model and of the champion on the same held-out rows.
+"""`evaluate`: measure the losses of a trained model and of the champion on the same held-out rows.
 
 Both predict through the server's own code, so what is judged is what would be served. The verdict is not taken here:
-the operator takes it from the counts.
+the operator takes it from the sums.
 """
 
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from perennial.api.training_run import GateMetricName
+from perennial.api.messages.evaluation import AskedMetric, Evaluation, EvaluationRequest, Measured
+from perennial.families.metrics import as_numbers
+from perennial.stats.days import Days
+from perennial.stats.sums import Sums
 from perennial.worker import report
 from perennial.worker.errors import BadArguments, BadData
 from perennial.worker.registry import ModelFiles, Registry
+from perennial.worker.survey import UNITS_A_SECOND
 
 _BATCH_ROWS = 65_536
 
@@ -23,40 +25,12 @@ _BATCH_ROWS = 65_536
 class Predictor(Protocol):
     """A loaded model, as `perennial.server.model.load` returns it."""
 
+    @property
+    def signature(self) -> Any:
+        """The columns that it was logged with, as `perennial.server.columns.Signature`; None: nobody knows."""
+
     def predict(self, frame: Any) -> Any:
         """Return one score a row: floats, 1-D."""
-
-
-class Metric(BaseModel):
-    """A rate of mistakes: a score of at least `threshold` is a positive prediction."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    metric: GateMetricName
-    threshold: float = 0.5
-
-
-class GateSpec(BaseModel):
-    """What is counted: the column with the truth, and the rates."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    target: str
-    metrics: tuple[Metric, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> "GateSpec":
-        """Read the JSON `{"target": …, "metrics": [{"metric": …, "threshold": …}]}`.
-
-        Raises:
-            BadArguments: it is not of that form.
-        """
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "it"
-            raise BadArguments(f"the gate must be JSON with target and metrics; {place}: {first['msg']}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,97 +42,130 @@ class Champion:
     digest: str | None = None
 
 
+def request_of(text: str) -> EvaluationRequest:
+    """Read what the operator asks for.
+
+    Raises:
+        BadArguments: it asks for what this release does not know, or is not of the form agreed upon.
+    """
+    try:
+        return EvaluationRequest.read(text)
+    except ValueError as error:
+        raise BadArguments(f"the evaluation must be asked for as this release knows it, but: {error}") from error
+
+
 @dataclass(slots=True)
-class Mistakes:
-    """Counts for one metric: rows it is over, and who was wrong on them. The `only_…` are the discordant pairs."""
+class _ByDay:
+    """One metric's losses by day: of the candidate, of the champion, and their differences."""
 
-    metric: Metric
-    total: int = 0
-    candidate_bad: int = 0
-    baseline_bad: int = 0
-    only_candidate_bad: int = 0
-    only_baseline_bad: int = 0
+    asked: AskedMetric
+    candidate: dict[int, Sums] = field(default_factory=dict)
+    baseline: dict[int, Sums] = field(default_factory=dict)
+    difference: dict[int, Sums] = field(default_factory=dict)
 
-    def add(self, truth: Any, candidate: Any, baseline: Any | None) -> None:
-        """Count some more rows: booleans for the truth, scores for the models; all 1-D and of equal length."""
-        over = _rows_over(self.metric.metric, truth)
-        wrong = ((candidate >= self.metric.threshold) != truth) & over
-        self.total += int(over.sum())
-        self.candidate_bad += int(wrong.sum())
+    def add(self, truth: Any, day: Any, candidate: Any, baseline: Any | None) -> None:
+        """Count some more rows: labels, days since the epoch, the models' scores; all 1-D and of equal length."""
+        metric = self.asked.metric()
+        over = metric.over(truth)
+        days, losses = day[over], metric.losses(truth, candidate)[over]
+        _add(self.candidate, days, losses)
         if baseline is not None:
-            wrong_too = ((baseline >= self.metric.threshold) != truth) & over
-            self.baseline_bad += int(wrong_too.sum())
-            self.only_candidate_bad += int((wrong & ~wrong_too).sum())
-            self.only_baseline_bad += int((wrong_too & ~wrong).sum())
+            others = metric.losses(truth, baseline)[over]
+            _add(self.baseline, days, others)
+            _add(self.difference, days, losses - others)
 
-    def result(self, *, compared: bool) -> dict[str, Any]:
-        """Return the counts as the contract has them; those of the champion are null where there was none."""
-        return {
-            "metric": self.metric.metric.value,
-            "total": self.total,
-            "candidateBad": self.candidate_bad,
-            "baselineBad": self.baseline_bad if compared else None,
-            "onlyCandidateBad": self.only_candidate_bad if compared else None,
-            "onlyBaselineBad": self.only_baseline_bad if compared else None,
-        }
+    def measured(self, *, compared: bool) -> Measured:
+        """Return what was measured; without a champion nothing is said of one."""
+        candidate, baseline, difference = (
+            Days.of(days.values()) for days in (self.candidate, self.baseline, self.difference)
+        )
+        if not compared:
+            return Measured.made(self.asked.name, candidate)
+        return Measured.made(self.asked.name, candidate, baseline, difference)
 
 
-def evaluate(data: Path | None, run_id: str, champion: Champion | None, gate: GateSpec) -> dict[str, Any]:
-    """Download the run's model and the champion, let both predict the rows below `data`, and count their mistakes.
+def _add(sums: dict[int, Sums], days: Any, losses: Any) -> None:
+    import numpy as np  # noqa: PLC0415 - heavy
 
-    Without metrics there is nothing to count: then only the model's address and digest are reported.
+    found, places = np.unique(days, return_inverse=True)
+    rows = np.bincount(places, minlength=len(found))
+    totals, squares = (np.bincount(places, weights=each, minlength=len(found)) for each in (losses, losses * losses))
+    for day, n, total, square in zip(found.tolist(), rows.tolist(), totals.tolist(), squares.tolist(), strict=True):
+        sums[day] = sums.get(day, Sums()) + Sums(n, total, square)
+
+
+def evaluate(data: Path | None, run_id: str, champion: Champion | None, asked: EvaluationRequest) -> dict[str, Any]:
+    """Download the run's model and the champion, let both predict the rows below `data`, and measure their losses.
+
+    Without metrics there is nothing to measure: then only the model's address and digest are reported.
 
     Raises:
         BadArguments: there are metrics but no data.
         BadData: the rows are unusable, the run logged no model, or a model cannot be loaded or cannot predict them.
         Unavailable: MLflow does not answer.
     """
-    if gate.metrics and data is None:
+    if asked.metrics and data is None:
         raise BadArguments("metrics need --data, the folder with the held-out rows")
     registry = Registry()
-    source = registry.logged_model(run_id)
+    logged = registry.logged_model(run_id, asked.logged_as)
     with tempfile.TemporaryDirectory(prefix="perennial-models-") as scratch:
-        files = registry.download(source, Path(scratch, "candidate"))
-        results: list[dict[str, Any]] = []
-        if gate.metrics and data is not None:
+        files = registry.download(logged.address, Path(scratch, "candidate"))
+        results: Sequence[Measured] = ()
+        if asked.metrics and data is not None:
             candidate = _loaded(files, "the trained model")
             baseline = None
             if champion is not None:
                 address = f"models:/{champion.name}/{champion.version}"
                 downloaded = registry.download(address, Path(scratch, "baseline"), champion.digest)
                 baseline = _loaded(downloaded, "the champion")
-            counts = count_mistakes(data, candidate, baseline, gate)
-            results = [count.result(compared=baseline is not None) for count in counts]
-    return {"source": source, "digest": files.digest, "results": results}
+            results = measure(data, candidate, baseline, asked)
+    told = Evaluation(
+        source=logged.address, digest=files.digest, logged_as=logged.name, logged=logged.of, results=tuple(results)
+    ).json_data()
+    if not report.fits(told):
+        raise BadData(f"the result must fit {report.MESSAGE_BYTES} bytes: give the model or the metrics shorter names")
+    return told
 
 
-def count_mistakes(data: Path, candidate: Predictor, baseline: Predictor | None, gate: GateSpec) -> Sequence[Mistakes]:
-    """Let the models predict every labelled row below `data`, in pieces, and return the counts, metric by metric.
+def measure(
+    data: Path, candidate: Predictor, baseline: Predictor | None, asked: EvaluationRequest
+) -> Sequence[Measured]:
+    """Let the models predict every labelled row below `data`, in pieces, and return the losses, metric by metric.
 
     Raises:
-        BadData: no row is labelled, labels are not two-valued, or a model cannot predict the rows.
+        BadData: no row is labelled, labels are not what a metric asks for, or a model cannot predict the rows.
     """
-    counts = [Mistakes(metric) for metric in gate.metrics]
-    rows = _Rows(data, gate.target)
+    counts = [_ByDay(metric) for metric in asked.metrics]
+    rows = _Rows(data, asked.target, asked.time)
     progress = report.Progress("evaluating", rows.total, (1.0, "rows"))
-    for frame, truth in rows:
-        scores = _scores(candidate, frame, "the trained model")
-        others = None if baseline is None else _scores(baseline, frame, "the champion")
+    for piece in rows:
+        truth = _truth(piece.labels, asked)
+        scores = _scores(candidate, piece.frame, "the trained model")
+        others = None if baseline is None else _scores(baseline, piece.frame, "the champion")
         for count in counts:
-            count.add(truth, scores, others)
+            count.add(truth, piece.day, scores, others)
         progress.add(len(truth))
     if not rows.labelled:
-        raise BadData(f"the held-out rows must have labels in {gate.target!r}, but none has")
+        raise BadData(f"the held-out rows must have labels in {asked.target!r}, but none has")
     report.say(f"evaluated {rows.labelled} rows; {rows.total - rows.labelled} without a label were left out")
-    return counts
+    return [count.measured(compared=baseline is not None) for count in counts]
+
+
+class _Piece(NamedTuple):
+    """Some labelled rows: what models may see, the labels, and the day of each, counted from the epoch in UTC."""
+
+    frame: Any
+    labels: Any
+    day: Any
 
 
 @dataclass(slots=True)
 class _Rows:
-    """The labelled rows of a folder of Parquet files: frames without the target, and the truth as booleans."""
+    """The labelled rows of a folder of Parquet files, in pieces."""
 
     folder: Path
     target: str
+    time: str | None
     total: int = 0
     labelled: int = 0
     _files: list[Path] = field(default_factory=list)
@@ -166,12 +173,12 @@ class _Rows:
     def __post_init__(self) -> None:
         import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
 
-        self._files = sorted(self.folder.rglob("*.parquet"))
+        self._files = sorted(path for path in self.folder.rglob("*.parquet") if path.is_file())
         if not self._files:
             raise BadData(f"{self.folder} must have Parquet files, but has none")
         self.total = sum(pq.read_metadata(file).num_rows for file in self._files)
 
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+    def __iter__(self) -> Iterator[_Piece]:
         import pyarrow.parquet as pq  # noqa: PLC0415
 
         for file in self._files:
@@ -179,29 +186,41 @@ class _Rows:
                 if self.target not in parquet.schema_arrow.names:
                     raise BadData(f"{file.relative_to(self.folder)} must have the target column {self.target!r}")
                 for batch in parquet.iter_batches(batch_size=_BATCH_ROWS):
-                    frame = batch.to_pandas()
-                    frame = frame[frame[self.target].notna()]
-                    if len(frame):
-                        self.labelled += len(frame)
-                        yield frame.drop(columns=self.target), _truth(frame[self.target], self.target)
+                    day, frame = _days(batch, self.time), batch.to_pandas()
+                    known = frame[self.target].notna().to_numpy()
+                    if known.any():
+                        self.labelled += int(known.sum())
+                        frame = frame[known]
+                        yield _Piece(frame.drop(columns=self.target), frame[self.target], day[known])
 
 
-def _truth(labels: Any, target: str) -> Any:
-    values = labels.unique().tolist()
-    if not all(isinstance(value, bool | int | float) and value in (0, 1) for value in values):
-        raise BadData(f"the target {target!r} must be true/false or 0/1, but has values such as {values[0]!r}")
-    return labels.to_numpy().astype(bool)
+def _days(batch: Any, time: str | None) -> Any:
+    """Return the day of each row, counted from the epoch in UTC; 0 for all where there is no event time."""
+    import numpy as np  # noqa: PLC0415
+    import pyarrow as pa  # noqa: PLC0415
+
+    if time is None:
+        return np.zeros(batch.num_rows, dtype=np.int64)
+    times = batch.column(batch.schema.names.index(time))
+    return times.cast(pa.int64()).to_numpy(zero_copy_only=False) // (86_400 * UNITS_A_SECOND[times.type.unit])
 
 
-def _rows_over(metric: GateMetricName, truth: Any) -> Any:
-    """Return which rows a rate is over: positives, negatives, or all."""
-    match metric:
-        case GateMetricName.FALSE_NEGATIVE_RATE:
-            return truth
-        case GateMetricName.FALSE_POSITIVE_RATE:
-            return ~truth
-        case GateMetricName.ERROR_RATE:
-            return truth | ~truth
+def _truth(labels: Any, asked: EvaluationRequest) -> Any:
+    """Return labels as numbers."""
+    import numpy as np  # noqa: PLC0415
+
+    codes, found = labels.factorize()
+    values = found.tolist()
+    numbers = as_numbers(values)
+    for wanted in sorted({item.metric().labels for item in asked.metrics}):
+        usable = wanted.usable(numbers)
+        if not usable.all():
+            wrong = int((~usable[codes]).sum())
+            raise BadData(
+                f"the target {asked.target!r} must be {wanted.value} for these metrics, but {wrong} of {len(codes)} "
+                f"labels are not, such as {values[int(np.argmin(usable))]!r}"
+            )
+    return numbers[codes]
 
 
 def _loaded(files: ModelFiles, who: str) -> Predictor:
@@ -214,9 +233,25 @@ def _loaded(files: ModelFiles, who: str) -> Predictor:
     return model
 
 
+_NEVER_MISSING = {"integer", "long", "boolean"}
+"""Types of a signature that have no value for "missing"."""
+
+
+def _hold_missing_values(model: Predictor, frame: Any, who: str) -> None:
+    """Tell the script's author that a signature, which was inferred from rows that had it all, is too narrow."""
+    for column in model.signature.columns if model.signature else ():
+        if column.type in _NEVER_MISSING and column.name in frame.columns and frame[column.name].isna().any():
+            raise BadData(
+                f"{who} must take missing values in column {column.name!r}, which held-out rows have, but its "
+                f"signature lacks them: it says {column.type}. Log it as double: cast the column with "
+                "astype('float64') before infer_signature"
+            )
+
+
 def _scores(model: Predictor, frame: Any, who: str) -> Any:
     import numpy as np  # noqa: PLC0415
 
+    _hold_missing_values(model, frame, who)
     try:
         scores = np.asarray(model.predict(frame), dtype=float)
     except Exception as error:

@@ -41,6 +41,15 @@ class ModelFiles:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A model that a run logged: its address in MLflow, the name it was logged under, how many were under that name."""
+
+    address: str
+    name: str
+    of: int = 1
+
+
 class Registry:
     """A client of the MLflow server that `MLFLOW_TRACKING_URI` names."""
 
@@ -53,29 +62,52 @@ class Registry:
         self._mlflow = mlflow
         self._client = mlflow.MlflowClient()
 
-    def logged_model(self, run_id: str) -> str:
-        """Return the address (`models:/m-…`) of the model that a run logged; the last one if several.
+    def logged_model(self, run_id: str, name: str | None = None) -> Logged:
+        """Return the model that a run logged, under `name` where one is given: the last, if the script repeated it.
 
-        Scripts with a client older than MLflow 3 leave an artifact of the run: then it is `runs:/RUN/PATH`.
+        Scripts with a client older than MLflow 3 leave an artifact of the run; its path is its name, and its address is
+        `runs:/RUN/PATH` instead of `models:/m-…`.
 
         Raises:
-            BadData: there is no such run, or it logged no model.
+            BadData: there is no such run; it logged no model, none of that name, or several of which none is named.
             Unavailable: MLflow does not answer.
         """
         with _mlflow_errors(f"run {run_id}"):
             run = self._client.get_run(run_id)
-            models = self._client.search_logged_models(
-                experiment_ids=[run.info.experiment_id],
-                filter_string=f"source_run_id = '{run.info.run_id}'",
-                order_by=[{"field_name": "creation_time", "ascending": False}],
-                max_results=1,
-            )
-        if models:
-            return f"models:/{models[0].model_id}"
+            models = self._logged_models(run.info.experiment_id, run_id)
         history = json.loads(run.data.tags.get("mlflow.log-model.history", "[]"))
-        if history:
-            return f"runs:/{run_id}/{history[-1]['artifact_path']}"
-        raise BadData(f"run {run_id} must log a model (mlflow.<flavour>.log_model), but logged none")
+        found = [(model.name, f"models:/{model.model_id}") for model in models] or [
+            (entry["artifact_path"], f"runs:/{run_id}/{entry['artifact_path']}") for entry in reversed(history)
+        ]
+        if not found:
+            raise BadData(f"run {run_id} must log a model (mlflow.<flavour>.log_model), but logged none")
+        names = sorted({each for each, _ in found})
+        listed = ", ".join(names)
+        if name is None and len(names) > 1:
+            raise BadData(
+                f"spec.model.loggedAs must name the model that is meant, because run {run_id} logged several: {listed}"
+            )
+        wanted = name or names[0]
+        addresses = [address for each, address in found if each == wanted]
+        if not addresses:
+            raise BadData(f"run {run_id} must log a model named {wanted} (spec.model.loggedAs), but logged {listed}")
+        return Logged(addresses[0], wanted, len(addresses))
+
+    def _logged_models(self, experiment: str, run_id: str) -> list[Any]:
+        """Return all of a run's logged models, the newest first."""
+        found: list[Any] = []
+        token = None
+        while True:
+            page = self._client.search_logged_models(
+                experiment_ids=[experiment],
+                filter_string=f"source_run_id = '{run_id}'",
+                order_by=[{"field_name": "creation_time", "ascending": False}],
+                page_token=token,
+            )
+            found.extend(page)
+            token = page.token
+            if not token:
+                return found
 
     def download(self, address: str, folder: Path, expected_digest: str | None = None) -> ModelFiles:
         """Download a model into `folder`, which then holds nothing else.

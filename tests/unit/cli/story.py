@@ -54,8 +54,8 @@ def run(name: str, *conditions: Object, created: str = TIME, **status: Any) -> O
 
 
 def passed_run(name: str = "january", version: str = "1", *, created: str = TIME) -> Object:
-    result = {"metric": "falseNegativeRate", "verdict": "Pass", "message": "m", "samples": 1300}
-    gate = {"verdict": "Pass", "results": [{**result, "candidate": "0.61", "baseline": "0.8"}]}
+    result = {"name": "misses", "verdict": "Pass", "message": "m", "samples": 1300}
+    gate = {"verdict": "Pass", "results": [{**result, "value": "0.61", "baseline": "0.8"}]}
     succeeded = condition("Succeeded", "True", "Succeeded")
     dataset_ = {"digest": DIGEST, "target": "late"}
     return run(name, succeeded, created=created, modelVersion=version, gate=gate, dataset=dataset_)

@@ -22,7 +22,7 @@ def test_a_team_with_a_canary() -> None:
         ),
         (
             "├─ ✔ TrainingRun january              Succeeded    "
-            "model flight-delay version 1 · gate Pass, falseNegativeRate 0.61 (champion 0.8)"
+            "model flight-delay version 1 · gate Pass, misses 0.61 (champion 0.8)"
             " · data sha256:abababababab…"
         ),
         "│  └─ ✔ ModelDeployment flight-delay  Serving      model flight-delay · promises kept",
@@ -35,7 +35,7 @@ def test_a_team_with_a_canary() -> None:
         ),
         (
             "└─ ✔ TrainingRun june                 Succeeded    "
-            "model flight-delay version 2 · gate Pass, falseNegativeRate 0.61 (champion 0.8)"
+            "model flight-delay version 2 · gate Pass, misses 0.61 (champion 0.8)"
             " · data sha256:abababababab…"
         ),
     ]

@@ -16,6 +16,7 @@ from features import FEATURES, TARGET, TIME
 from replay import SAMPLE, SEED, moment
 from train import Settings, fit, main
 
+from perennial.families.metrics import OneMetric
 from perennial.server.model import load
 
 
@@ -117,9 +118,8 @@ def test_the_manifests_are_of_one_mind(example: Path) -> None:
     spec = good["spec"]
     promise = calibrate.outcome_slo()
     gates = [manifest(example, "trainingrun.yaml")["spec"]["gate"], spec["retraining"]["template"]["gate"]]
-    assert {metric["threshold"] for gate in gates for metric in gate["metrics"]} == {
-        promise["falseNegativeRate"]["threshold"]
-    }
+    thresholds = {OneMetric.model_validate(metric).member().threshold for gate in gates for metric in gate["metrics"]}
+    assert thresholds == {promise["falseNegativeRate"]["threshold"]}
     replayer = next(iter(yaml.safe_load_all((example / "lake.yaml").read_text().split("---")[1])))
     arguments = dict(
         word.lstrip("-").split("=") for word in replayer["spec"]["template"]["spec"]["containers"][0]["args"][:-1]

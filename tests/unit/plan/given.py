@@ -10,12 +10,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from perennial.api.messages.evaluation import Measured
 from perennial.api.messages.state import State
 from perennial.manifests.manifest import Manifest
 from perennial.plan.actions import Apply, Call, Change, Create, Delete, Plan
 from perennial.plan.kinds import KINDS
 from perennial.plan.observed import CallResult, Fact, Issuer, ModelVersion, PlanSettings, RegisteredModel
 from perennial.plan.view import View
+from perennial.stats.days import Days
+from perennial.stats.sums import Sums
 from perennial.terms.names import API_VERSION
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -358,7 +361,7 @@ RUN_SPEC: Mapping[str, Any] = {
     "trainer": {"image": "registry.test/trainer:1", "command": ["python3", "train.py"]},
     "parameters": {"numLeaves": "31"},
     "seed": 7,
-    "gate": {"metrics": [{"name": "falseNegativeRate", "max": "0.5", "maxRegression": "0.02"}]},
+    "gate": {"metrics": [{"name": "misses", "falseNegativeRate": {}, "max": "0.5", "maxRegression": "0.02"}]},
 }
 PINNED: Mapping[str, Any] = {
     "digest": DIGEST,
@@ -384,15 +387,13 @@ def training_run(
 
 
 def evaluation(total: int, candidate: int, baseline: int | None = None) -> dict[str, Any]:
-    """Return what an evaluation reports of falseNegativeRate: the better model's mistakes are among the other's."""
-    worse, better = (0, 0) if baseline is None else (max(0, candidate - baseline), max(0, baseline - candidate))
-    counted = {"metric": "falseNegativeRate", "total": total, "candidateBad": candidate, "baselineBad": baseline}
-    pairs = (
-        {"onlyCandidateBad": None, "onlyBaselineBad": None}
-        if baseline is None
-        else {"onlyCandidateBad": worse, "onlyBaselineBad": better}
-    )
-    return {**MODEL, "results": [{**counted, **pairs}]}
+    """Return what an evaluation reports of one day: the better model's mistakes are among the other's."""
+    days = Days.of([Sums.count(total, candidate)])
+    if baseline is None:
+        return {**MODEL, "results": [Measured.made("misses", days).json_data()]}
+    apart = Days.of([Sums(total, candidate - baseline, abs(candidate - baseline))])
+    counted = Measured.made("misses", days, Days.of([Sums.count(total, baseline)]), apart)
+    return {**MODEL, "results": [counted.json_data()]}
 
 
 def registry(

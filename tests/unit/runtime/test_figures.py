@@ -77,8 +77,8 @@ def test_a_decision_and_an_slo_that_is_broken() -> None:
 def test_a_gate_that_rejected_and_a_dataset() -> None:
     world = World("TrainingRun/gate-rejected", "Dataset/ready")
     assert world.series("perennial_training_run_gate", "metric", "verdict") == {
-        ("falseNegativeRate", "Fail"): 1,
-        ("falsePositiveRate", "Pass"): 1,
+        ("misses", "Fail"): 1,
+        ("false-alarms", "Pass"): 1,
     }
     assert list(world.series("perennial_training_run_duration_seconds", "state")) == [("Failed",)]
     assert list(world.series("perennial_dataset_rows", "namespace").values()) == [41224]

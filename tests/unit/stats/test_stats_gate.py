@@ -41,11 +41,6 @@ def test_the_error_by_days_is_the_cluster_formula_written_out(losses: list[list[
     assert (interval.low, interval.high) == (pytest.approx(mean - half, abs=1e-6), pytest.approx(mean + half, abs=1e-6))
 
 
-@given(st.lists(DAY, min_size=1, max_size=12), st.integers(0, 12))
-def test_days_add_up_wherever_they_are_cut(losses: list[list[float]], cut: int) -> None:
-    assert days_of(*losses[:cut]) + days_of(*losses[cut:]) == days_of(*losses)
-
-
 @given(st.lists(DAY, min_size=2, max_size=8).filter(lambda days: sum(1 for day in days if day) >= 2), st.integers(2, 9))
 def test_more_days_of_the_same_kind_are_what_times_says(losses: list[list[float]], times: int) -> None:
     asked = days_of(*losses).interval(0.01, times)

@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import lightgbm
 import mlflow
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import trained
@@ -21,16 +23,19 @@ from perennial.worker.manifest import manifest_of_folder
 
 pytestmark = pytest.mark.filterwarnings("default")  # what MLflow and its libraries warn of is theirs
 
-GATE = json.dumps(
-    {
-        "target": "late",
-        "metrics": [
-            {"metric": "falseNegativeRate", "threshold": 0.4},
-            {"metric": "falsePositiveRate", "threshold": 0.5},
-            {"metric": "errorRate"},
-        ],
-    }
-)
+ASKED: dict[str, Any] = {
+    "target": "late",
+    "time": "at",
+    "metrics": [
+        {"name": "misses", "falseNegativeRate": {"threshold": "0.4"}},
+        {"name": "false-alarms", "falsePositiveRate": {}},
+        {"name": "errors", "errorRate": {}},
+    ],
+}
+
+
+def asked(**changes: Any) -> str:
+    return json.dumps(ASKED | changes)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,7 +55,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
 def registered(_addressed: None) -> tuple[str, str]:
     """A registered model with one version, and the run that logged it: (name, run)."""
     name = f"delay-{uuid.uuid4().hex[:8]}"
-    return name, trained.log_run(register=name, trees=2)
+    return name, trained.log_run("model", register=name, trees=2)
 
 
 @pytest.fixture
@@ -111,57 +116,65 @@ def test_without_an_address_it_ends_with_64(worker: Worker, tmp_path: Path) -> N
     assert fetch(worker, tmp_path / "models", "delay", "1", MLFLOW_TRACKING_URI="").code == 64
 
 
-def evaluate(worker: Worker, run: str, *more: object, spec: str = GATE) -> Ended:
-    return worker("evaluate", "--run-id", run, *more, "--spec", spec)
+def evaluate(worker: Worker, run: str, *more: object, spec: str | None = None) -> Ended:
+    return worker("evaluate", "--run-id", run, *more, "--spec", asked() if spec is None else spec)
 
 
-def expected_counts(
-    folder: Path, candidate: lightgbm.Booster, baseline: lightgbm.Booster | None
-) -> list[dict[str, Any]]:
-    """Count anew, row by row, without the worker's code."""
-    counts = []
+def sums(losses: dict[str, list[float]]) -> list[Any]:
+    """Return the sum of losses, of their squares, and how days differ."""
+    every = [loss for day in losses.values() for loss in day]
+    mean = sum(every) / len(every)
+    between = sum((sum(day) - mean * len(day)) ** 2 for day in losses.values())
+    return [sum(every), sum(loss * loss for loss in every), pytest.approx(between)]
+
+
+def expected(folder: Path, candidate: lightgbm.Booster, baseline: lightgbm.Booster | None) -> list[dict[str, Any]]:
+    """Measure anew, row by row, without the worker's code."""
+    results = []
     rows = [
         row
-        for file in sorted(folder.rglob("*.parquet"))
+        for file in sorted(path for path in folder.rglob("*.parquet") if path.is_file())
         for row in pq.read_table(file).to_pylist()
         if row["late"] is not None
     ]
     features = [[row["x"], row["y"]] for row in rows]
     scores, others = candidate.predict(features), None if baseline is None else baseline.predict(features)
-    for metric, threshold, over in (
-        ("falseNegativeRate", 0.4, {True}),
-        ("falsePositiveRate", 0.5, {False}),
-        ("errorRate", 0.5, {True, False}),
+    for name, threshold, over in (
+        ("misses", 0.4, {True}),
+        ("false-alarms", 0.5, {False}),
+        ("errors", 0.5, {True, False}),
     ):
-        result = dict.fromkeys(("total", "candidateBad", "baselineBad", "onlyCandidateBad", "onlyBaselineBad"), 0)
+        first: dict[str, list[float]] = defaultdict(list)
+        second: dict[str, list[float]] = defaultdict(list)
         for index, row in enumerate(rows):
-            if row["late"] not in over:
-                continue
-            wrong = (scores[index] >= threshold) != row["late"]
-            wrong_too = others is not None and (others[index] >= threshold) != row["late"]
-            result["total"] += 1
-            result["candidateBad"] += int(wrong)
-            result["baselineBad"] += int(wrong_too)
-            result["onlyCandidateBad"] += int(wrong and not wrong_too)
-            result["onlyBaselineBad"] += int(wrong_too and not wrong)
-        if others is None:
-            result = {key: value if key in {"total", "candidateBad"} else None for key, value in result.items()}
-        counts.append({"metric": metric} | result)
-    return counts
+            if row["late"] in over:
+                day = row["at"].date().isoformat()
+                first[day].append(float((scores[index] >= threshold) != row["late"]))
+                if others is not None:
+                    second[day].append(float((others[index] >= threshold) != row["late"]))
+        size = sum(len(day) for day in first.values())
+        result = {"name": name, "rows": size, "days": len(first), "candidate": sums(first)}
+        if others is not None:
+            result["baseline"] = sums(second)[0]
+            apart = {day: [a - b for a, b in zip(first[day], second[day], strict=True)] for day in first}
+            result["difference"] = sums(apart)
+        results.append(result)
+    return results
 
 
-def test_mistakes_are_counted_beside_the_champions(
+def test_losses_are_measured_by_day_beside_the_champions(
     worker: Worker, registered: tuple[str, str], data: Path, tmp_path: Path
 ) -> None:
     name, _ = registered
-    run = trained.log_run(trees=30)
+    run = trained.log_run("model", trees=30)
     digest = fetch(worker, tmp_path / "champion", name, "1").message["digest"]
     champion = ["--baseline-version", 1, "--model", name, "--baseline-digest", digest]
     ended = evaluate(worker, run, "--data", data, *champion)
     assert ended.code == 0, ended.message
     assert ended.message["source"].startswith("models:/m-")
-    assert ended.message["results"] == expected_counts(data, trained.booster(0, 30), trained.booster(0, 2))
-    assert any(result["onlyBaselineBad"] for result in ended.message["results"])
+    assert ended.message["results"] == expected(data, trained.booster(0, 30), trained.booster(0, 2))
+    assert {result["days"] for result in ended.message["results"]} == {3}
+    assert any(result["difference"][0] for result in ended.message["results"])
     assert "20 without a label were left out" in ended.told
 
 
@@ -170,25 +183,72 @@ def test_the_digest_is_the_one_that_the_version_will_have(
 ) -> None:
     name, run = registered
     ended = evaluate(worker, run, "--data", data)
-    assert ended.message["results"] == expected_counts(data, trained.booster(0, 2), None)
+    assert ended.message["results"] == expected(data, trained.booster(0, 2), None)
     assert fetch(worker, tmp_path / "models", name, "1").message["digest"] == ended.message["digest"]
 
 
 def test_without_metrics_only_the_model_is_told(worker: Worker, registered: tuple[str, str]) -> None:
-    ended = evaluate(worker, registered[1], spec='{"target": "late", "metrics": []}')
+    ended = evaluate(worker, registered[1], spec=asked(metrics=[]))
     assert ended.code == 0
     assert ended.message["results"] == []
     assert ended.message["digest"].startswith("sha256:")
 
 
-def test_of_several_models_the_last_is_taken(worker: Worker, data: Path) -> None:
-    run = trained.log_run(models=2, trees=30)
+def test_of_several_models_of_one_name_the_last_is_taken_and_told(worker: Worker, data: Path) -> None:
+    ended = evaluate(worker, trained.log_run("model", "model", trees=30), "--data", data)
+    assert ended.message["results"] == expected(data, trained.booster(1, 30), None)
+    assert (ended.message["loggedAs"], ended.message["logged"]) == ("model", 2)
+
+
+def test_several_models_need_a_name(worker: Worker, data: Path) -> None:
+    run = trained.log_run("best", "baseline", trees=30)
     ended = evaluate(worker, run, "--data", data)
-    assert ended.message["results"] == expected_counts(data, trained.booster(1, 30), None)
+    assert ended.code == 65
+    assert ended.message["error"] == (
+        f"spec.model.loggedAs must name the model that is meant, because run {run} logged several: baseline, best"
+    )
+    ended = evaluate(worker, run, "--data", data, spec=asked(loggedAs="best"))
+    assert ended.message["results"] == expected(data, trained.booster(0, 30), None)
+    assert (ended.message["loggedAs"], ended.message["logged"]) == ("best", 1)
+    ended = evaluate(worker, run, "--data", data, spec=asked(loggedAs="worst"))
+    assert ended.code == 65
+    assert "must log a model named worst (spec.model.loggedAs), but logged baseline, best" in ended.message["error"]
+
+
+def test_a_folder_called_like_a_file_is_looked_into(
+    worker: Worker, registered: tuple[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "spark" / "rows.parquet"
+    folder.mkdir(parents=True)
+    trained.rows(300, 7).to_parquet(folder / "part-00000.parquet")
+    ended = evaluate(worker, registered[1], "--data", tmp_path / "spark")
+    assert ended.message["results"] == expected(tmp_path / "spark", trained.booster(0, 2), None)
+
+
+def test_rows_without_an_event_time_are_one_days(worker: Worker, registered: tuple[str, str], data: Path) -> None:
+    ended = evaluate(worker, registered[1], "--data", data, spec=asked(time=None))
+    assert {result["days"] for result in ended.message["results"]} == {1}
+
+
+def test_a_signature_that_lacks_missing_values_is_told_how_to_be_logged(worker: Worker, tmp_path: Path) -> None:
+    frame = trained.rows(300, 7).assign(n=1)
+
+    def count(model_input: pd.DataFrame) -> Any:
+        return model_input["n"].to_numpy() * 0.5
+
+    with mlflow.start_run(experiment_id="0") as run:
+        signature = mlflow.models.infer_signature(frame[["n"]], [0.5])
+        mlflow.pyfunc.log_model(name="model", python_model=count, signature=signature, pip_requirements=[])
+    frame["n"] = frame["n"].astype("Int64").where(frame.index != 5)
+    frame.to_parquet(tmp_path / "a.parquet")
+    ended = evaluate(worker, run.info.run_id, "--data", tmp_path)
+    assert ended.code == 65
+    assert "column 'n', which held-out rows have, but its signature lacks them: it says long" in ended.message["error"]
+    assert "astype('float64') before infer_signature" in ended.message["error"]
 
 
 def test_a_run_without_a_model_ends_with_65(worker: Worker, data: Path) -> None:
-    ended = evaluate(worker, trained.log_run(models=0), "--data", data)
+    ended = evaluate(worker, trained.log_run(), "--data", data)
     assert ended.code == 65
     assert "must log a model" in ended.message["error"]
 
@@ -209,7 +269,8 @@ def test_a_champion_that_was_changed_is_refused(worker: Worker, registered: tupl
     "bad",
     [
         ("late", None, "must have the target column 'late'"),
-        ("late", 2, "must be true/false or 0/1"),
+        ("late", 0.7, "must be true, false, 1 or 0 for these metrics, but 50 of 50 labels are not, such as 0.7"),
+        ("late", "yes", "such as 'yes'"),
         ("x", None, "the trained model must be able to predict the held-out rows"),
     ],
 )
@@ -242,28 +303,38 @@ def test_a_run_of_an_older_client_keeps_its_model_among_its_artifacts(
     """MLflow 2 tells of logged models by a tag of the run alone."""
     name, _ = registered
     fetch(worker, tmp_path / "model", name, "1")
-    run = trained.log_run(models=0)
+    run = trained.log_run()
     client = mlflow.MlflowClient()
     client.log_artifacts(run, str(tmp_path / "model"), "old")
     client.set_tag(run, "mlflow.log-model.history", '[{"artifact_path": "old"}]')
     ended = evaluate(worker, run, "--data", data)
     assert ended.message["source"] == f"runs:/{run}/old"
     assert ended.message["digest"] == manifest_of_folder(tmp_path / "model").digest
-    assert ended.message["results"] == expected_counts(data, trained.booster(0, 2), None)
+    assert ended.message["results"] == expected(data, trained.booster(0, 2), None)
+
+
+MISSES = {"name": "misses", "falseNegativeRate": {}}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "spec"),
+    ("arguments", "spec", "told"),
     [
-        (["--data", "/nowhere", "--baseline-version", "1"], GATE),
-        ([], GATE),
-        (["--data", "/nowhere"], "{"),
-        (["--data", "/nowhere"], '{"target": "late", "metrics": [{"metric": "beauty"}]}'),
+        (["--data", "/nowhere", "--baseline-version", "1"], asked(), "--baseline-version needs --model"),
+        ([], asked(), "metrics need --data"),
+        (["--data", "/nowhere"], "{", "JSON"),
+        (["--data", "/nowhere"], asked(metrics=[{"name": "beauty", "beauty": {}}]), "metrics[0]"),
+        (["--data", "/nowhere"], asked(metrics=[MISSES | {"groupBy": ["plan"]}]), "metrics[0].groupBy"),
+        (["--data", "/nowhere"], asked(metrics=[{**MISSES, "falseNegativeRate": {"of": "x"}}]), "falseNegativeRate.of"),
+        (["--data", "/nowhere"], asked(metrics=[MISSES | {"errorRate": {}}]), "exactly one of"),
+        (["--data", "/nowhere"], asked(weights="x"), "weights"),
     ],
 )
-def test_bad_arguments_end_with_64(worker: Worker, arguments: list[str], spec: str) -> None:
+def test_what_is_not_known_to_this_release_ends_with_64_and_its_name(
+    worker: Worker, arguments: list[str], spec: str, told: str
+) -> None:
     ended = evaluate(worker, "run", *arguments, spec=spec)
     assert (ended.code, set(ended.message)) == (64, {"error"})
+    assert told in ended.message["error"]
 
 
 def test_missing_rows_are_told(worker: Worker, registered: tuple[str, str], tmp_path: Path) -> None:

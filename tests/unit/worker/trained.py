@@ -14,6 +14,7 @@ def rows(count: int, seed: int) -> pd.DataFrame:
     frame = pd.DataFrame(chance.normal(size=(count, 2)), columns=FEATURES)
     frame["late"] = frame.x + chance.normal(scale=0.5, size=count) > 0
     frame["note"] = "text"
+    frame["at"] = pd.Timestamp("2026-03-01", tz="UTC") + pd.to_timedelta(np.arange(count) * 600, unit="s")
     return frame
 
 
@@ -24,13 +25,13 @@ def booster(seed: int, trees: int) -> lightgbm.Booster:
     return lightgbm.train(settings, lightgbm.Dataset(frame[FEATURES], frame.late), num_boost_round=trees)
 
 
-def log_run(models: int = 1, trees: int = 20, register: str | None = None) -> str:
-    """Do as a user's script does: a run, and in it some models, the n-th of seed n. Return the run's id."""
+def log_run(*names: str, trees: int = 20, register: str | None = None) -> str:
+    """Do as a user's script does: a run, and in it models of some names, the n-th of seed n. Return the run's id."""
     with mlflow.start_run(experiment_id="0") as run:  # set_experiment would outlive the test
-        for index in range(models):
+        for index, name in enumerate(names):
             mlflow.lightgbm.log_model(
                 booster(index, trees),
-                name="model",
+                name=name,
                 input_example=rows(2, 0)[FEATURES],
                 pip_requirements=[],
                 registered_model_name=register,

@@ -3,7 +3,7 @@
 One more metric is one more file here and one more field of `OneMetric`.
 """
 
-from typing import Any, Self
+from typing import Self
 
 from pydantic import model_validator
 
@@ -15,6 +15,7 @@ from perennial.families.metrics.base import (
     Labels,
     Metric,
     as_numbers,
+    difference_rules,
     limit_rules,
     metrics_of,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "Metric",
     "OneMetric",
     "as_numbers",
+    "difference_rules",
     "limit_rules",
     "metrics_of",
 ]
@@ -45,11 +47,15 @@ class OneMetric(OneOf):
     false_positive_rate: FalsePositiveRate | None = None
 
     @model_validator(mode="after")
-    def _limit_of_the_metric(self) -> Self:
-        limit: Any = getattr(self, "max", None)
-        metric = self.metric()
+    def _limits_of_the_metric(self) -> Self:
+        """Hold what the API server holds, for what comes another way."""
+        metric, limit, tolerated = self.metric(), getattr(self, "max", None), getattr(self, "max_regression", None)
         if limit is not None and not metric.limits.hold(float(limit)):
             raise ValueError(f"max of {metric.name} must be {metric.limits.words()}, but is {limit}")
+        if tolerated is not None and not metric.limits.allow(float(tolerated)):
+            raise ValueError(
+                f"maxRegression of {metric.name} must be {metric.limits.difference_words()}, but is {tolerated}"
+            )
         return self
 
     def metric(self) -> Metric:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf, isfinite, nan
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,21 @@ class Bounds:
         """Return the CEL expression that a limit, a decimal string, lies between."""
         below = f" && double({limit}) < {self.below:.1f}" if isfinite(self.below) else ""
         return f"double({limit}) > {self.above:.1f}{below}"
+
+    def allow(self, difference: float) -> bool:
+        """Whether a difference between two such values may be this, and not less than none."""
+        return 0 <= difference <= self.below - self.above
+
+    def difference_words(self) -> str:
+        """Return what a tolerated difference must be, to go after "must be"."""
+        widest = self.below - self.above
+        return f"at least 0 and at most {widest:g}" if isfinite(widest) else "at least 0"
+
+    def difference_cel(self, limit: str) -> str:
+        """Return the CEL expression that a tolerated difference, a decimal string, is one."""
+        widest = self.below - self.above
+        most = f" && double({limit}) <= {widest:.1f}" if isfinite(widest) else ""
+        return f"double({limit}) >= 0.0{most}"
 
 
 SHARES = Bounds(0, 1)
@@ -220,14 +235,25 @@ def limit_rules(family: type[OneOf], limit: str) -> tuple[tuple[str, str], ...]:
     field = camel(limit)
     return tuple(
         (
-            f"!has(self.{member.name}) || !has(self.{field}) || ({member.limits.cel(f'self.{field}')})",
-            f"{field} of {member.name} must be {member.limits.words()}",
+            f"!has(self.{metric.name}) || !has(self.{field}) || ({metric.limits.cel(f'self.{field}')})",
+            f"{field} of {metric.name} must be {metric.limits.words()}",
         )
-        for member in metrics_of(family)
+        for metric in metrics_of(family)
+    )
+
+
+def difference_rules(family: type[OneOf], difference: str) -> tuple[tuple[str, str], ...]:
+    """Return the CEL rules, with what they say, that hold a tolerated difference within what its metric allows."""
+    field = camel(difference)
+    return tuple(
+        (
+            f"!has(self.{metric.name}) || !has(self.{field}) || ({metric.limits.difference_cel(f'self.{field}')})",
+            f"{field} of {metric.name} must be {metric.limits.difference_words()}",
+        )
+        for metric in metrics_of(family)
     )
 
 
 def metrics_of(family: type[OneOf]) -> tuple[type[Metric], ...]:
     """Return the types of a one-of's metrics, in the order of its fields."""
-    types = (each for name in family.members for each in get_args(family.model_fields[name].annotation))
-    return tuple(each for each in types if issubclass(each, Metric))
+    return tuple(each for each in family.types.values() if issubclass(each, Metric))

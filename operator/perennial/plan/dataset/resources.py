@@ -6,14 +6,10 @@ from typing import Any
 from perennial.manifests.build import claim, claim_volume, container, env, job, literal, pod, resources
 from perennial.plan.dataset.observe import DatasetSeen
 from perennial.terms.kube import Resources
+from perennial.terms.names import snapshots_claim
 
 COMPONENT = "dataset-check"
 CHECK_SECONDS = 3600
-
-
-def snapshots_claim(name: str) -> str:
-    """Return the name of the claim that keeps a Dataset's versions."""
-    return f"{name}-snapshots"
 
 
 def desired_snapshots(seen: DatasetSeen) -> dict[str, Any]:

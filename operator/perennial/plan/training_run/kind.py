@@ -21,7 +21,7 @@ def _runs_of_dataset(cache: Cache, changed: Manifest) -> Iterator[str]:
 
 def _gate(_: Manifest, status: TrainingRunStatus) -> Iterator[Sample]:
     for each in status.gate.results if status.gate is not None else ():
-        yield (each.metric, each.verdict.value), 1
+        yield (each.name, each.verdict.value), 1
 
 
 def _seconds(_: Manifest, status: TrainingRunStatus) -> Iterator[Sample]:

@@ -4,16 +4,22 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from perennial.api.training_run import TrainingRunStatus
+from perennial.api.training_run import TrainedModel, TrainingRunStatus
+from perennial.manifests.jobs import JobPhase
 from perennial.plan.actions import Change, Create, Emit, Plan
 from perennial.plan.conditions import Mark, mark, progress, settle
+from perennial.plan.training_run import record
 from perennial.plan.training_run.observe import TrainingRunSeen
+from perennial.terms import reasons
 
-TRAINING = ("Training", "The model is trained.")
-STARTED = mark("Running", True, "Started", "The training Job is started; nothing holds it up.")
+TRAINING = (reasons.TRAINING, "The model is trained.")
+STARTED = mark("Running", True, reasons.STARTED, "The training Job is started; nothing holds it up.")
+
+UNDER_WAY = frozenset({JobPhase.ABSENT, JobPhase.WAITING, JobPhase.RUNNING})
+"""Phases of a Job that has not ended."""
 
 
-def going(
+def in_progress(
     seen: TrainingRunSeen,
     now: datetime,
     status: TrainingRunStatus,
@@ -43,25 +49,37 @@ def stages(status: TrainingRunStatus, running: Mark | None = None) -> tuple[Mark
     """Return the marks of the stages: what is said of Running, and what the status knows."""
     if running is None:
         running = (
-            mark("Running", False, "Ended", "The training Job has ended.")
+            mark("Running", False, reasons.ENDED, "The training Job has ended.")
             if status.training
-            else mark("Running", False, "NotStarted", "The training Job has not started.")
+            else mark("Running", False, reasons.NOT_STARTED, "The training Job has not started.")
         )
     if status.gate and status.gate.verdict:
-        evaluated = mark("Evaluated", True, status.gate.verdict.value, f"The gate says {status.gate.verdict.value}.")
+        evaluated = mark(
+            "Evaluated",
+            True,
+            status.gate.verdict.value,
+            f"The gate says {status.gate.verdict.value}.{_which(status.model)}",
+        )
     elif status.model:
-        evaluated = mark("Evaluated", True, "Ungated", "There is no gate.")
+        evaluated = mark("Evaluated", True, reasons.UNGATED, f"There is no gate.{_which(status.model)}")
     else:
-        evaluated = mark("Evaluated", False, "NotEvaluated", "The model has not been evaluated.")
+        evaluated = mark("Evaluated", False, reasons.NOT_EVALUATED, "The model has not been evaluated.")
     registered = (
-        mark("Registered", True, "Registered", f"Version {status.model_version}.")
+        mark("Registered", True, reasons.REGISTERED, f"Version {status.model_version}.")
         if status.model_version
-        else mark("Registered", False, "NotRegistered", "No version is registered.")
+        else mark("Registered", False, reasons.NOT_REGISTERED, "No version is registered.")
     )
     return (running, evaluated, registered)
+
+
+def _which(model: TrainedModel | None) -> str:
+    """Return which model it was, where the script logged several under the same name."""
+    if model is None or model.logged == 1:
+        return ""
+    return f" The script logged {model.logged} models named {model.logged_as}: this is the last."
 
 
 def settled(seen: TrainingRunSeen, now: datetime, status: TrainingRunStatus, marks: Iterable[Mark]) -> dict[str, Any]:
     """Return a status as it is written, with its conditions."""
     conditions = settle(seen.status.conditions, marks, now=now, generation=seen.generation)
-    return status.model_copy(update={"observed_generation": seen.generation, "conditions": conditions}).json_data()
+    return record.described(status, conditions, seen.generation).json_data()

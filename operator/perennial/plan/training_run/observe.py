@@ -1,39 +1,48 @@
 """What the TrainingRun planner sees, and the calls it may make (a call's outcome is looked up by the call itself)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from perennial.api.dataset import DatasetSpec, DatasetStatus
-from perennial.api.training_run import TerminalState, TrainingRunSpec, TrainingRunStatus
+from perennial.api.training_run import PinnedDataset, TerminalState, TrainingRunSpec, TrainingRunStatus
 from perennial.manifests.build import Owner
+from perennial.manifests.jobs import JobOutcome, job_outcome
 from perennial.manifests.manifest import Manifest
 from perennial.plan.actions import EnsureRun, FinishRun, RegisterVersion
 from perennial.plan.observed import Fact, PlanSettings, RegisteredModel, Results, owner_of
+from perennial.plan.training_run.attempts import attempt
+from perennial.plan.training_run.pin import DatasetFound, Unpinned, pin
 from perennial.plan.view import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetFound:
-    """The Dataset that a run refers to."""
+class JobSeen:
+    """One of the run's Jobs, if it is there, and what its pods tell of it."""
 
-    spec: DatasetSpec
-    status: DatasetStatus
+    component: Literal["training", "evaluation"]
+    job: Manifest | None
+    outcome: JobOutcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRunSeen:
-    """A TrainingRun, its data, its Jobs and their pods, the registry, and what comes of its calls."""
+    """A TrainingRun's situation: what is seen, and what follows from it without a decision."""
 
     owner: Owner
     generation: int
     spec: TrainingRunSpec
     status: TrainingRunStatus
-    dataset: DatasetFound | None = None
-    training: Manifest | None = None
-    evaluation: Manifest | None = None
-    pods: Sequence[Manifest] = ()
-    registry: Fact[RegisteredModel] = field(default_factory=Fact)
+    data: PinnedDataset | Unpinned
+    """The data that the run is pinned to, or could be now; or why it can't be."""
+    training: JobSeen
+    evaluation: JobSeen
+    under_way: JobSeen
+    """The Job whose end is not recorded yet; without a Job where both have ended."""
+    attempt: int
+    """The number, from 1, of the run's gate among those of the same model on the same held-out rows."""
+    registry: Fact[RegisteredModel]
+    """The registered model, where a champion may have to be compared with."""
     results: Results
     settings: PlanSettings
 
@@ -65,10 +74,16 @@ def ensure_run(owner: Owner, spec: TrainingRunSpec, settings: PlanSettings) -> E
 
 def register_version(
     owner: Owner, spec: TrainingRunSpec, status: TrainingRunStatus, settings: PlanSettings
-) -> RegisterVersion | None:
-    """Return the call that registers what was trained; None while there is nothing to register."""
+) -> RegisterVersion:
+    """Return the call that registers what was trained.
+
+    Raises:
+        LookupError: nothing was trained, which cannot be where a run is to be registered.
+    """
     if status.mlflow is None or status.model is None or status.dataset is None:
-        return None
+        raise LookupError(
+            f"TrainingRun {owner.namespace}/{owner.name} has passed its gate, but its status has no model"
+        )
     return RegisterVersion(
         model=registered_model(owner, spec, settings),
         run_id=status.mlflow.run_id,
@@ -100,24 +115,35 @@ def observe(view: View, namespace: str, name: str) -> TrainingRunSeen | None:
     spec = TrainingRunSpec.model_validate(seen["spec"])
     status = TrainingRunStatus.model_validate(seen.get("status", {}))
     jobs = {job["metadata"]["name"]: job for job in cache.children(owner.uid, "Job")}
-    dataset = cache.get("Dataset", namespace, spec.dataset_ref.name)
+    pods = [pod for job in jobs.values() for pod in cache.children(job["metadata"]["uid"], "Pod")]
+    training = _job("training", jobs.get(training_name(name)), pods)
+    evaluation = _job("evaluation", jobs.get(evaluation_name(name)), pods)
+    none = JobSeen(component="evaluation", job=None, outcome=job_outcome(None, ()))
     return TrainingRunSeen(
         owner=owner,
         generation=seen["metadata"]["generation"],
         spec=spec,
         status=status,
-        dataset=DatasetFound(
-            spec=DatasetSpec.model_validate(dataset["spec"]),
-            status=DatasetStatus.model_validate(dataset.get("status", {})),
-        )
-        if dataset
-        else None,
-        training=jobs.get(training_name(name)),
-        evaluation=jobs.get(evaluation_name(name)),
-        pods=[pod for job in jobs.values() for pod in cache.children(job["metadata"]["uid"], "Pod")],
+        data=status.dataset or pin(spec, _dataset(cache.get("Dataset", namespace, spec.dataset_ref.name))),
+        training=training,
+        evaluation=evaluation,
+        under_way=training if status.training is None else evaluation if status.evaluation is None else none,
+        attempt=attempt(owner, spec, status, cache.list("TrainingRun", namespace)),
         registry=view.facts.model(registered_model(owner, spec, settings))
         if status.terminal_state is None and spec.gate is not None
         else Fact(),
         results=view.results,
         settings=settings,
+    )
+
+
+def _job(component: Literal["training", "evaluation"], job: Manifest | None, pods: Sequence[Manifest]) -> JobSeen:
+    return JobSeen(component=component, job=job, outcome=job_outcome(job, pods))
+
+
+def _dataset(found: Manifest | None) -> DatasetFound | None:
+    if found is None:
+        return None
+    return DatasetFound(
+        spec=DatasetSpec.model_validate(found["spec"]), status=DatasetStatus.model_validate(found.get("status", {}))
     )

@@ -3,17 +3,26 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from perennial.api.dataset import DatasetVersion
+from perennial.api.dataset import DatasetSpec, DatasetStatus, DatasetVersion
 from perennial.api.training_run import PinnedDataset, TrainingRunSpec
 from perennial.plan.conditions import condition
-from perennial.plan.training_run.observe import DatasetFound
+from perennial.terms import reasons
+from perennial.terms.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetFound:
+    """The Dataset that a run refers to."""
+
+    spec: DatasetSpec
+    status: DatasetStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unpinned:
     """Why the data can't be pinned yet, and what to do about it."""
 
-    reason: str
+    reason: Reason
     message: str
 
 
@@ -28,7 +37,7 @@ def pin(  # noqa: PLR0911 - a list of what may be missing, the first that is
     name = spec.dataset_ref.name
     if dataset is None:
         return Unpinned(
-            reason="DatasetNotFound",
+            reason=reasons.DATASET_NOT_FOUND,
             message=f"There is no Dataset {name} in this namespace: create it, or fix spec.datasetRef.",
         )
     version = _version(spec, dataset)
@@ -36,7 +45,7 @@ def pin(  # noqa: PLR0911 - a list of what may be missing, the first that is
         return version
     if spec.gate is not None and dataset.spec.split is None:
         return Unpinned(
-            reason="NothingHeldOut",
+            reason=reasons.NOTHING_HELD_OUT,
             message=(
                 f"The gate needs held-out rows, but Dataset {name} has no spec.split: add split.byTime.lastSeconds."
             ),
@@ -45,13 +54,11 @@ def pin(  # noqa: PLR0911 - a list of what may be missing, the first that is
     pinned = PinnedDataset(digest=version.digest, target=schema.target, time=schema.time)
     if spec.window is None and dataset.spec.split is None:
         return pinned
-    if schema.time is None or version.from_ is None or version.to is None:
-        return Unpinned(
-            reason="NoEventTime",
-            message=(
-                f"spec.window goes by event time, but Dataset {name} has no spec.schema.time: name the column there."
-            ),
-        )
+    timeless = _timeless(spec, dataset, version)
+    if timeless is not None:
+        return timeless
+    assert version.from_ is not None
+    assert version.to is not None
     newest = version.to + timedelta(seconds=1)
     begin, end = version.from_, newest
     if spec.window is not None and spec.window.last_seconds is not None:
@@ -62,20 +69,40 @@ def pin(  # noqa: PLR0911 - a list of what may be missing, the first that is
     split = end - timedelta(seconds=held_out)
     if split <= begin:
         return Unpinned(
-            reason="WindowTooShort",
+            reason=reasons.WINDOW_TOO_SHORT,
             message=(
                 f"Nothing is left to learn from: the split holds out {held_out} s of a window from {begin:%Y-%m-%d} "
                 f"to {end:%Y-%m-%d}. Make the window longer or the split shorter, or wait for more data."
             ),
         )
-    return pinned.model_copy(
-        update={
-            "train_from": begin,
-            "train_until": split,
-            "test_from": split if held_out else None,
-            "test_until": end if held_out else None,
-        }
+    return PinnedDataset(
+        digest=version.digest,
+        target=schema.target,
+        time=schema.time,
+        train_from=begin,
+        train_until=split,
+        test_from=split if held_out else None,
+        test_until=end if held_out else None,
     )
+
+
+def _timeless(spec: TrainingRunSpec, dataset: DatasetFound, version: DatasetVersion) -> Unpinned | None:
+    """Return why rows can't be told apart by event time, or None."""
+    name, time = spec.dataset_ref.name, dataset.spec.schema_.time
+    what = "spec.window goes" if spec.window is not None else f"The split of Dataset {name} goes"
+    if time is None:
+        why = f"{what} by event time, but Dataset {name} has no spec.schema.time: name the column there."
+        return Unpinned(reason=reasons.NO_EVENT_TIME, message=why)
+    if not version.rows:
+        why = f"Version {version.digest[:19]}… of Dataset {name} has no rows: put files with rows into its source."
+        return Unpinned(reason=reasons.NO_ROWS, message=why)
+    if version.from_ is None or version.to is None:
+        why = (
+            f"{what} by event time, but no row of version {version.digest[:19]}… of Dataset {name} has one: fill "
+            f"column {time}, or name another in spec.schema.time."
+        )
+        return Unpinned(reason=reasons.NO_EVENT_TIME, message=why)
+    return None
 
 
 def _version(spec: TrainingRunSpec, dataset: DatasetFound) -> DatasetVersion | Unpinned:
@@ -87,10 +114,10 @@ def _version(spec: TrainingRunSpec, dataset: DatasetFound) -> DatasetVersion | U
         if found is not None:
             return found
         return Unpinned(
-            reason="VersionNotFound",
+            reason=reasons.VERSION_NOT_FOUND,
             message=f"Dataset {name} keeps no version {spec.dataset_ref.digest[:19]}…: see its status.versions.",
         )
     if ready is None or ready.status != "True" or dataset.status.version is None:
         why = f"{ready.reason}: {ready.message}" if ready else "it has not been looked at yet"
-        return Unpinned(reason="DatasetNotReady", message=f"Dataset {name} is not ready ({why}).")
+        return Unpinned(reason=reasons.DATASET_NOT_READY, message=f"Dataset {name} is not ready ({why}).")
     return dataset.status.version

@@ -5,11 +5,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from perennial.api.training_run import GateBaseline, MLflowRun, PinnedDataset
+from perennial.api.messages.evaluation import AskedMetric, EvaluationRequest
+from perennial.api.training_run import MLflowRun, PinnedDataset
 from perennial.manifests.build import claim_volume, container, env, job, literal, pod, resources
-from perennial.plan.dataset.resources import snapshots_claim
 from perennial.plan.training_run.observe import TrainingRunSeen, evaluation_name, registered_model, training_name
 from perennial.terms.kube import Resources
+from perennial.terms.names import snapshots_claim
 
 DATA = "/perennial/data"
 EVALUATION_SECONDS = 3600
@@ -46,9 +47,20 @@ def _volumes(seen: TrainingRunSeen) -> list[dict[str, Any]]:
     ]
 
 
-def desired_training(seen: TrainingRunSeen, data: PinnedDataset, run: MLflowRun) -> dict[str, Any]:
+def _pinned(seen: TrainingRunSeen) -> tuple[PinnedDataset, MLflowRun]:
+    """Return what a Job is made from.
+
+    Raises:
+        LookupError: it is not recorded, which cannot be where a Job is to be made.
+    """
+    if seen.status.dataset is None or seen.status.mlflow is None:
+        raise LookupError(f"TrainingRun {seen.owner.namespace}/{seen.owner.name} has no pinned data or MLflow run")
+    return seen.status.dataset, seen.status.mlflow
+
+
+def desired_training(seen: TrainingRunSeen) -> dict[str, Any]:
     """Return the Job that runs the user's container on the pinned rows, logging to the operator's MLflow run."""
-    spec = seen.spec
+    spec, (data, run) = seen.spec, _pinned(seen)
     values = {
         "MLFLOW_TRACKING_URI": seen.settings.mlflow_url,
         "MLFLOW_RUN_ID": run.run_id,
@@ -79,15 +91,25 @@ def desired_training(seen: TrainingRunSeen, data: PinnedDataset, run: MLflowRun)
     )
 
 
-def desired_evaluation(
-    seen: TrainingRunSeen, data: PinnedDataset, run: MLflowRun, baseline: GateBaseline | None
-) -> dict[str, Any]:
-    """Return the Job that takes the model's digest and compares it with the champion on the held-out rows."""
+def evaluation_request(seen: TrainingRunSeen, data: PinnedDataset) -> EvaluationRequest:
+    """Return what is to be measured: the gate's metrics as they are written, without the limits."""
     metrics = seen.spec.gate.metrics if seen.spec.gate else ()
-    what = {
-        "target": data.target,
-        "metrics": [{"metric": item.name.value, "threshold": float(item.threshold)} for item in metrics],
-    }
+    return EvaluationRequest(
+        target=data.target,
+        time=data.time,
+        logged_as=seen.spec.model.logged_as,
+        metrics=tuple(
+            AskedMetric.model_validate({"name": each.name, each.chosen(): each.metric()}) for each in metrics
+        ),
+    )
+
+
+def desired_evaluation(seen: TrainingRunSeen) -> dict[str, Any]:
+    """Return the Job that takes the model's digest and compares it with the champion on the held-out rows."""
+    data, run = _pinned(seen)
+    baseline = seen.status.gate.baseline if seen.status.gate else None
+    asked = evaluation_request(seen, data)
+    metrics = asked.metrics
     held_out: Sequence[str] = ["--data", DATA] if metrics else []
     champion: list[str] = []
     if baseline is not None:
@@ -103,12 +125,12 @@ def desired_evaluation(
         seen.settings.server_image,
         pull_policy=seen.settings.image_pull_policy,
         command=["python3", "-m", "perennial.worker", "evaluate"],
-        args=[*held_out, "--run-id", run.run_id, *champion, "--spec", "$(PERENNIAL_GATE)"],
+        args=[*held_out, "--run-id", run.run_id, *champion, "--spec", "$(PERENNIAL_EVALUATION)"],
         env=env(
             {
                 "MLFLOW_TRACKING_URI": seen.settings.mlflow_url,
                 "MLFLOW_EXPERIMENT_ID": run.experiment_id,
-                "PERENNIAL_GATE": json.dumps(what, sort_keys=True),
+                "PERENNIAL_EVALUATION": asked.written(),
             }
         ),
         read_only_mounts={"data": DATA},
