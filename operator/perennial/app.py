@@ -21,7 +21,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from perennial import __version__, facts, logs
+from perennial.manifests.jobs import lacks_pods
 from perennial.manifests.manifest import Manifest
+from perennial.manifests.resources import JOB, POD
 from perennial.plan.actions import Call
 from perennial.plan.kind import Kind
 from perennial.plan.kinds import KINDS, MODEL_DEPLOYMENT
@@ -38,6 +40,7 @@ from perennial.runtime.operator import Operator, OperatorSettings
 from perennial.runtime.resources import Key
 from perennial.runtime.store import Store
 from perennial.settings import Settings, SettingsError, add_flags, from_environment, unknown
+from perennial.terms.names import GROUP
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +72,21 @@ def users_of_model(store: Store, planning: PlanSettings, registered: str) -> Ite
             model = kind.registered_model(manifest) if manifest is not None else None
             if model is not None and planning.registered_model(key.namespace, model) == registered:
                 yield key
+
+
+def owner_key(job: Manifest) -> Key:
+    """Return the key of the object that a Job belongs to."""
+    metadata = job["metadata"]
+    labels = metadata["labels"]
+    return Key(labels[f"{GROUP}/kind"], metadata["namespace"], labels[f"{GROUP}/name"])
+
+
+def has_no_pods(store: Store, job: Manifest) -> bool:
+    """Return whether a Job is there, is not done, and has no pods."""
+    metadata = job["metadata"]
+    live = store.get(JOB.kind, metadata["namespace"], metadata["name"])
+    same = live is not None and live["metadata"]["uid"] == metadata["uid"]
+    return live is not None and same and lacks_pods(live, store.children(metadata["uid"], POD.kind))
 
 
 def calls_to(outside: facts.Outside) -> CallHandler:
@@ -153,8 +171,9 @@ async def run(settings: Settings) -> None:
         mlflow = facts.MLflow(settings.mlflow_url, session)
         planning = plan_settings(settings)
         models = facts.ModelFacts(mlflow, lambda model: operator.intake.enqueue(users_of_model(store, planning, model)))
+        api = facts.Transport("the Kubernetes API", connection.server, api_session)
         tokens = facts.Tokens(
-            facts.Transport("the Kubernetes API", connection.server, api_session),
+            api,
             settings.namespace,
             settings.service_account,
             lambda: operator.intake.enqueue(store.keys(MODEL_DEPLOYMENT.name)),
@@ -162,7 +181,10 @@ async def run(settings: Settings) -> None:
         collectors = facts.Collectors(
             session, tokens, lambda key: operator.intake.enqueue([Key(MODEL_DEPLOYMENT.name, *key)])
         )
-        outside = facts.Outside(mlflow, models, collectors, tokens, settings.collector)
+        refusals = facts.Refusals(
+            api, lambda job: operator.intake.enqueue([owner_key(job)]), lambda job: has_no_pods(store, job)
+        )
+        outside = facts.Outside(mlflow, models, collectors, tokens, settings.collector, refusals=refusals)
         identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         operator = Operator(
             connection,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kube import Kube
 
-from perennial.manifests.resources import EVENT
+from perennial.manifests.resources import CORE_EVENT, EVENT
 from perennial.plan.kinds import MODEL_DEPLOYMENT
 from perennial.plan.rights import OWN_RIGHTS, RIGHTS, Right
 
@@ -23,6 +23,8 @@ STORIES = {"test_deployment.py", "test_training.py"}
 SHOWN_ELSEWHERE: dict[Need, str] = {
     # The same words once more, which no story promises.
     ("patch", EVENT.group, EVENT.plural): "tests/api/test_runtime_events.py",
+    # Of Jobs that may have no pods, which there is none of in a story.
+    ("list", CORE_EVENT.group, CORE_EVENT.plural): "tests/api/test_quota.py",
 }
 DISCOVERY = ("/api", "/apis", "/openid/v1/jwks", "/.well-known/openid-configuration", "/version")
 

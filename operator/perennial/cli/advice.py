@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from perennial.terms import reasons
+
 ADVICE: Final = {
     # the operator
     "NotSeen": "See whether the operator runs: `kubectl get pods -A -l app.kubernetes.io/name=perennial`.",
@@ -35,6 +37,8 @@ ADVICE: Final = {
     "ClaimNotFound": "Create the PersistentVolumeClaim that the message names, or fix the spec.",
     "ClaimNotBound": "See why the claim is not bound: its StorageClass, its size, its access mode.",
     "NotScheduled": "Make room for the pod: smaller requests, or another node.",
+    reasons.QUOTA_EXCEEDED: reasons.QUOTA_EXCEEDED.remedy,
+    reasons.PODS_REFUSED: reasons.PODS_REFUSED.remedy,
     "PodPending": "Wait; if it lasts, see the pod's events.",
     # ModelDeployment
     "NoModelVersion": "Create a TrainingRun for this model, or fix the one that failed.",

@@ -21,13 +21,12 @@ from perennial.cli.snapshot import (
     summary,
     trouble,
 )
+from perennial.manifests import pods
+from perennial.terms import reasons
 
 ABOUT_DATA = {"DatasetNotReady", "DatasetNotFound", "NothingHeldOut", "NoEventTime", "WindowTooShort"}
 AT_WORK = {"Training": "train", "Evaluating": "evaluate"}
-ABOUT_PODS = {
-    *("ImageNotPulled", "ContainerNotCreated", "ContainerFailed"),
-    *("ClaimNotFound", "ClaimNotBound", "NotScheduled", "PodPending", "Starting"),
-}
+ABOUT_PODS = {*pods.STUCK, reasons.CONTAINER_FAILED, reasons.POD_PENDING, reasons.STARTING}
 """Reasons of ModelDeployments and runs that a pod can say more about."""
 
 
@@ -87,7 +86,7 @@ def why(snapshot: Snapshot, obj: Object) -> Answer:
         namespace=namespace(obj),
         state=found,
         chain=chain,
-        advice="" if done else next((ADVICE[link.reason] for link in reversed(chain) if link.reason in ADVICE), ""),
+        advice="" if done else _advice(chain),
         look="" if done else _look(cause, obj),
         trial=moving.message if moving is not None and moving.status == "True" else "",
     )
@@ -96,6 +95,8 @@ def why(snapshot: Snapshot, obj: Object) -> Answer:
 def _links(snapshot: Snapshot, obj: Object) -> Iterator[Link]:
     found = trouble(obj)
     yield _link(obj, found)
+    if found.reason in pods.REFUSALS:
+        return  # There is no pod that could say more: the API server has said why.
     match obj["kind"]:
         case "ModelDeployment":
             yield from _below_deployment(snapshot, obj, found)
@@ -165,33 +166,18 @@ def _job(snapshot: Snapshot, owner: Object, job: Object, component: str) -> Iter
 
 
 def _pod(snapshot: Snapshot, owner: Object, component: str | None, *, fallback: Object | None = None) -> Iterator[Link]:
-    pods = snapshot.pods(owner, component) or (snapshot.pods(fallback, component) if fallback is not None else ())
-    for pod in reversed(pods):
-        found = _pod_trouble(pod)
+    found_pods = snapshot.pods(owner, component) or (snapshot.pods(fallback, component) if fallback is not None else ())
+    for pod in reversed(found_pods):
+        found = pods.trouble(pod) or pods.waits(pod)
         if found is not None:
             yield Link(kind="Pod", name=name(pod), reason=found.reason, message=found.message)
             return
 
 
-def _pod_trouble(pod: Object) -> Condition | None:
-    """What a pod waits for or died of."""
-    told = status(pod)
-    for container in (*(told.get("initContainerStatuses") or ()), *(told.get("containerStatuses") or ())):
-        now, before = container.get("state") or {}, container.get("lastState") or {}
-        waiting, ended = now.get("waiting") or {}, now.get("terminated") or before.get("terminated") or {}
-        if ended.get("exitCode"):
-            lines = (ended.get("message") or ended.get("reason") or "it said nothing").strip().splitlines()
-            message = f"Container {container['name']} ended with exit code {ended['exitCode']}: {lines[-1][:500]}"
-            return Condition(reason=ended.get("reason", "Error"), message=message)
-        if waiting.get("reason") not in {None, "PodInitializing", "ContainerCreating"}:
-            message = f"Container {container['name']} waits: {waiting.get('message', '')}"
-            return Condition(reason=waiting["reason"], message=message)
-    for item in told.get("conditions") or ():
-        if item["type"] == "PodScheduled" and item["status"] == "False":
-            return Condition(reason=item.get("reason", "NotScheduled"), message=item.get("message", ""))
-    if told.get("phase") == "Pending":
-        return Condition(reason="PodPending", message="It is being prepared.")
-    return None
+def _advice(chain: tuple[Link, ...]) -> str:
+    """Return what to do: about the last link that something can be done about; about a pod only as its owner's."""
+    told = [link for link in reversed(chain) if link.reason in ADVICE]
+    return next((ADVICE[link.reason] for link in (*(each for each in told if each.kind != "Pod"), *told)), "")
 
 
 def _link(obj: Object, said: Condition) -> Link:
@@ -202,8 +188,8 @@ def _look(cause: Link, obj: Object) -> str:
     """Return the command that shows most of a cause."""
     prefix = f"kubectl -n {namespace(obj)}"
     if cause.kind == "Pod":
-        waits = cause.reason in {"PodPending", "Unschedulable", "NotScheduled"} or "Image" in cause.reason
-        return f"{prefix} describe pod {cause.name}" if waits else f"{prefix} logs {cause.name} --all-containers"
+        logs = cause.reason == reasons.CONTAINER_FAILED
+        return f"{prefix} logs {cause.name} --all-containers" if logs else f"{prefix} describe pod {cause.name}"
     if cause.kind in SUMMARY or cause.kind == "Job":
         return f"{prefix} describe {cause.kind.lower()} {cause.name}"
     return f"{prefix} describe {obj['kind'].lower()} {name(obj)}"

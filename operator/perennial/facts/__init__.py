@@ -9,6 +9,7 @@ from perennial.facts.errors import OutsideError, Refused, Unavailable
 from perennial.facts.mlflow import MLflow
 from perennial.facts.models import ModelFacts
 from perennial.facts.outside import Outside
+from perennial.facts.refusals import Refusals
 from perennial.facts.tokens import Tokens
 from perennial.facts.transport import Transport, client_session
 
@@ -18,6 +19,7 @@ __all__ = [
     "ModelFacts",
     "Outside",
     "OutsideError",
+    "Refusals",
     "Refused",
     "Tokens",
     "Transport",

@@ -7,7 +7,9 @@ from perennial.api.messages.state import State
 from perennial.facts.collector import Collectors
 from perennial.facts.mlflow import MLflow
 from perennial.facts.models import ModelFacts
+from perennial.facts.refusals import Refusals
 from perennial.facts.tokens import Tokens
+from perennial.manifests.manifest import Manifest
 from perennial.plan.actions import Call, EnsureRun, FinishRun, PutPolicy, RegisterVersion, SetAlias
 from perennial.plan.observed import Fact, Issuer, RegisteredModel
 
@@ -21,6 +23,7 @@ class Outside:
         collectors: follows the collectors that are asked for.
         tokens: knows who signs the cluster's tokens.
         collector_url: namespace and name of a ModelDeployment → its collector's URL.
+        refusals: knows why Jobs have no pods.
     """
 
     def __init__(
@@ -30,11 +33,14 @@ class Outside:
         collectors: Collectors,
         tokens: Tokens,
         collector_url: Callable[[str, str], str],
+        *,
+        refusals: Refusals,
     ) -> None:
         self._mlflow = mlflow
         self._models = models
         self._collectors = collectors
         self._tokens = tokens
+        self._refusals = refusals
         self._collector_url = collector_url
 
     def collector(self, namespace: str, name: str) -> Fact[State]:
@@ -49,6 +55,10 @@ class Outside:
     def issuer(self) -> Fact[Issuer]:
         """Return who signs the cluster's tokens."""
         return self._tokens.issuer()
+
+    def refusal(self, job: Manifest) -> Fact[str]:
+        """Return why no pod may be created for a Job that has none."""
+        return self._refusals.get(job)
 
     def forget(self, namespace: str, name: str) -> None:
         """Stop following the collector of a ModelDeployment that is gone."""
@@ -88,3 +98,4 @@ class Outside:
         await self._collectors.close()
         await self._models.close()
         await self._tokens.close()
+        await self._refusals.close()

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from perennial.manifests.manifest import Manifest
-from perennial.manifests.pods import waits
+from perennial.manifests.pods import refusal, waits
 from perennial.terms.part import Part
 
 Report = TypeVar("Report", bound=Part)
@@ -75,15 +76,27 @@ class JobOutcome:
         return lines[-1][:1000] if lines else self.message
 
 
-def job_outcome(job: Manifest | None, pods: Sequence[Manifest]) -> JobOutcome:
-    """Judge a Job by its conditions and its pods (any order; those of other Jobs are passed over)."""
+def lacks_pods(job: Manifest, pods: Sequence[Manifest]) -> bool:
+    """Return whether a Job should have a pod and has none."""
+    ended = {item["type"] for item in job.get("status", {}).get("conditions", ()) if item.get("status") == "True"}
+    suspended = job.get("spec", {}).get("suspend", False)
+    return not suspended and not ended & {"Complete", "Failed"} and not any(_belongs(pod, job) for pod in pods)
+
+
+def job_outcome(
+    job: Manifest | None, pods: Sequence[Manifest], refused: Mapping[str, str] = MappingProxyType({})
+) -> JobOutcome:
+    """Judge a Job by its conditions and its pods (any order; those of other Jobs are passed over).
+
+    `refused`: why no pods may be created for some Jobs, by uid.
+    """
     if job is None:
         return JobOutcome(phase=JobPhase.ABSENT)
     own = sorted(
         (pod for pod in pods if _belongs(pod, job)),
         key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]),
     )
-    latest = own[-1] if own else None
+    latest, why = own[-1] if own else None, refused.get(job["metadata"]["uid"])
     conditions = {
         item["type"]: item for item in job.get("status", {}).get("conditions", ()) if item.get("status") == "True"
     }
@@ -92,8 +105,8 @@ def job_outcome(job: Manifest | None, pods: Sequence[Manifest]) -> JobOutcome:
         ended = _moment(conditions["Complete"])
         return JobOutcome(phase=JobPhase.COMPLETE, exit_code=exit_code, output=output, ended=ended)
     if "Failed" in conditions:
-        return _failed(conditions["Failed"], own)
-    waiting = waits(latest)
+        return _failed(conditions["Failed"], own, why)
+    waiting = (refusal(why) if why and latest is None else None) or waits(latest)
     if waiting is not None:
         return JobOutcome(phase=JobPhase.WAITING, reason=waiting.reason, message=waiting.message)
     return JobOutcome(phase=JobPhase.RUNNING, reason="Running", message="The pod is running.")
@@ -110,7 +123,7 @@ def _belongs(pod: Manifest, job: Manifest) -> bool:
     )
 
 
-def _failed(condition: Mapping[str, Any], pods: Sequence[Manifest]) -> JobOutcome:
+def _failed(condition: Mapping[str, Any], pods: Sequence[Manifest], refused: str | None) -> JobOutcome:
     reason, message, ended = condition.get("reason", "Failed"), condition.get("message", ""), _moment(condition)
     for pod in reversed(pods):
         exit_code, output, oom = _failure(pod)
@@ -123,7 +136,7 @@ def _failed(condition: Mapping[str, Any], pods: Sequence[Manifest]) -> JobOutcom
                 output=output,
                 ended=ended,
             )
-    waiting = waits(pods[-1] if pods else None)
+    waiting = (refusal(refused) if refused and not pods else None) or waits(pods[-1] if pods else None)
     return JobOutcome(
         phase=JobPhase.FAILED,
         reason=reason,

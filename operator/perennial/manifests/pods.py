@@ -31,6 +31,9 @@ CLAIM_UNBOUND = re.compile(
 OVER_QUOTA = re.compile(r"exceeded quota: |failed quota: ")
 """How the API server's admission says it: k8s.io/apiserver/pkg/admission/plugin/resourcequota."""
 
+EACH_POD = re.compile(r'^pods "[^"]*" is forbidden: ')
+"""How it begins: with the name of a pod that will never be, another one each time."""
+
 REFUSALS = frozenset({reasons.QUOTA_EXCEEDED, reasons.PODS_REFUSED})
 """Reasons that pods are not there for which say nothing of what would run in them."""
 
@@ -79,7 +82,7 @@ def refusal(said: str) -> Trouble:
     Whoever makes pods is told by admission: a ResourceQuota, a LimitRange, Pod Security, a webhook.
     """
     reason = reasons.QUOTA_EXCEEDED if OVER_QUOTA.search(said) else reasons.PODS_REFUSED
-    return Trouble(reason=reason, message=clip(f"The pods may not be created: {said}", 1000))
+    return Trouble(reason=reason, message=clip(f"The pods may not be created: {EACH_POD.sub('', said)}", 1000))
 
 
 def unplaced(pod: Manifest) -> Trouble | None:

@@ -37,4 +37,6 @@ CONFIG_MAP = Resource("", "v1", "configmaps", "ConfigMap")
 CLAIM = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 LEASE = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 EVENT = Resource("events.k8s.io", "v1", "events", "Event")
+CORE_EVENT = Resource("", "v1", "events", "Event")
+"""The same Events, as they can be asked for by the object that they are about."""
 SERVICE_ACCOUNT = Resource("", "v1", "serviceaccounts", "ServiceAccount")

@@ -1,11 +1,12 @@
 """What a planner may see: the cache of watched objects and the facts that were fetched from outside the cluster."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from perennial.api.messages.state import State
 from perennial.manifests.build import Owner
+from perennial.manifests.jobs import lacks_pods
 from perennial.manifests.manifest import Manifest
 from perennial.plan.actions import Call, Delete
 
@@ -100,6 +101,10 @@ class Facts(Protocol):
         """Return what the registry said last of a registered model; `version` is one that `versions` must have."""
         ...
 
+    def refusal(self, job: Manifest) -> Fact[str]:
+        """Return why no pod may be created for a Job that has none: the API server's sentence, if it said one."""
+        ...
+
     def issuer(self) -> Fact[Issuer]:
         """Return who signs the cluster's tokens, by which collectors tell who calls."""
         ...
@@ -123,6 +128,12 @@ class PlanSettings:
     def registered_model(self, namespace: str, name: str) -> str:
         """Return the name in MLflow (of the registered model and of the experiment) of a namespace's model."""
         return self.model_names.format(namespace=namespace, name=name)
+
+
+def refused(jobs: Iterable[Manifest], pods: Sequence[Manifest], facts: Facts) -> dict[str, str]:
+    """Return why the Jobs that run and have no pods have none, by uid: those for which somebody said it."""
+    said = {job["metadata"]["uid"]: facts.refusal(job).value for job in jobs if lacks_pods(job, pods)}
+    return {uid: text for uid, text in said.items() if text is not None}
 
 
 def owner_of(seen: Manifest) -> Owner:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from perennial.manifests.resources import (
     CLAIM,
     CONFIG_MAP,
+    CORE_EVENT,
     DEPLOYMENT,
     EVENT,
     JOB,
@@ -42,6 +43,8 @@ RIGHTS = (
     # Owner references that block deletion need it where OwnerReferencesPermissionEnforcement is on (OpenShift).
     *(Right(each, ("update",), "finalizers") for each in _OWNERS),
     Right(EVENT, ("create", "patch")),
+    # Why a Job has no pods is said in Events alone; asked for by name, for Jobs that have none.
+    Right(CORE_EVENT, ("list",)),
 )
 """All that the operator does in the namespaces it works in."""
 

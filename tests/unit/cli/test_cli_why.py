@@ -77,7 +77,7 @@ def test_from_a_deployment_to_the_scripts_last_words() -> None:
         ("ModelDeployment", "NoModelVersion"),
         ("TrainingRun", "AppFailure"),
         ("Job", "BackoffLimitExceeded"),
-        ("Pod", "Error"),
+        ("Pod", "ContainerFailed"),
     ]
     assert answer.chain[-1].message == "Container trainer ended with exit code 1: KeyError: 'late'"
     assert "read its log" in answer.advice
@@ -97,10 +97,27 @@ def test_a_job_that_runs_is_named_and_its_pod_that_waits() -> None:
     unschedulable = condition("PodScheduled", "False", "Unschedulable", "0/1 nodes: insufficient memory")
     waiting = pod(training, "january-train-a", "training", {"phase": "Pending", "conditions": [unschedulable]})
     answer = ask("january", training, ready_dataset(), job(training, "january-train"), waiting)
-    assert reasons(answer) == [("TrainingRun", "NotScheduled"), ("Job", "Running"), ("Pod", "Unschedulable")]
+    assert reasons(answer) == [("TrainingRun", "NotScheduled"), ("Job", "Running"), ("Pod", "NotScheduled")]
     assert answer.state is State.WAITING
     assert answer.look == "kubectl -n team describe pod january-train-a"
     assert "Make room" in answer.advice
+
+
+QUOTA = "The pods may not be created: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5"
+
+
+def test_a_shortage_is_told_in_the_api_servers_words() -> None:
+    training = run(
+        "january", condition("Succeeded", "Unknown", "QuotaExceeded", QUOTA), condition("Reconciling", "True", "x")
+    )
+    answer = ask("january", training, ready_dataset(), job(training, "january-train"))
+    assert reasons(answer) == [("TrainingRun", "QuotaExceeded")]
+    assert answer.chain[0].message == QUOTA
+    assert "Raise the quota" in answer.advice
+    waiting = on_trial()
+    waiting["status"]["conditions"].append(condition("Progressing", "True", "QuotaExceeded", QUOTA))
+    told = ask("mdep/flight-delay", waiting, passed_run(), ready_dataset())
+    assert (told.state, told.trial) == (State.OK, QUOTA)
 
 
 def test_an_image_that_cannot_be_pulled() -> None:
@@ -109,7 +126,7 @@ def test_an_image_that_cannot_be_pulled() -> None:
     status = {"phase": "Pending", "containerStatuses": [{"name": "server", "state": {"waiting": waiting}}]}
     other = pod(starting, "router", "router", ended("envoy", 1, "not this one"))
     answer = ask("flight-delay", starting, pod(starting, "flight-delay-a-1", "server", status), other)
-    assert reasons(answer) == [("ModelDeployment", "ImageNotPulled"), ("Pod", "ImagePullBackOff")]
+    assert reasons(answer) == [("ModelDeployment", "ImageNotPulled"), ("Pod", "ImageNotPulled")]
     assert answer.look == "kubectl -n team describe pod flight-delay-a-1"
 
 

@@ -51,6 +51,8 @@ class World:
     registry: Fact[RegisteredModel] = field(default_factory=Fact)
     state: Fact[State] = field(default_factory=Fact)
     cluster: Fact[Issuer] = field(default_factory=lambda: Fact(value=ISSUER))
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Why no pods may be created for Jobs, by name."""
     settings: PlanSettings = SETTINGS
 
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
@@ -73,6 +75,9 @@ class World:
     def collector(self, namespace: str, name: str) -> Fact[State]:
         assert self.get("ModelDeployment", namespace, name) is not None
         return self.state
+
+    def refusal(self, job: Manifest) -> Fact[str]:
+        return Fact(value=self.refused.get(job["metadata"]["name"]))
 
     def issuer(self) -> Fact[Issuer]:
         return self.cluster

@@ -289,14 +289,20 @@ def test_a_trial_knows_its_number() -> None:
     assert call.policy.canary.attempt == 4
 
 
-QUOTA = 'pods "delay-b-x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5'
-SECURITY = 'pods "delay-b-x" is forbidden: violates PodSecurity "restricted:latest": privileged'
+QUOTA = "exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5"
+SECURITY = 'violates PodSecurity "restricted:latest": privileged'
 
 
 def short(status_: Mapping[str, Any], refused: str = QUOTA) -> World:
     """Return the world in which the pods of slot b may not be created."""
     world = running(status_, not_ready=["b"])
-    work = workload(world.subject("ModelDeployment"), "b", version=version("4"), ready=0, refused=refused)
+    work = workload(
+        world.subject("ModelDeployment"),
+        "b",
+        version=version("4"),
+        ready=0,
+        refused=f'pods "delay-b-x" is forbidden: {refused}',
+    )
     return world.but(work)
 
 

@@ -7,7 +7,7 @@ from test_store import pod
 from virtual_time import run
 
 from perennial import facts
-from perennial.app import calls_to, plan_settings, references, users_of_model
+from perennial.app import calls_to, has_no_pods, owner_key, plan_settings, references, users_of_model
 from perennial.plan.actions import Call, SetAlias
 from perennial.runtime.errors import Terminal, Unavailable
 from perennial.runtime.resources import Key
@@ -28,14 +28,30 @@ def store() -> Store:
     put("TrainingRun", "run-2", {"datasetRef": {"name": "weather"}, "model": {"name": "rain"}})
     put("TrainingRun", "run-1", {"datasetRef": {"name": "flights"}, "model": {"name": "delay"}}, "other")
     put("ModelDeployment", "delay", {"model": {"name": "delay"}})
+    learns = {"template": {"datasetRef": {"name": "flights"}}}
+    put("ModelDeployment", "learns", {"model": {"name": "trains"}, "retraining": learns})
     put("ModelDeployment", "rain", {"model": {"name": "rain"}})
     put("ModelDeployment", "delay", {"model": {"name": "delay"}}, "other")
     return store
 
 
-def test_a_dataset_concerns_the_runs_that_name_it_in_its_namespace(store: Store) -> None:
-    (mapper,) = references(store)["Dataset"]
-    assert list(mapper({**pod("flights", 6), "spec": {}})) == [Key("TrainingRun", "ns", "run-1")]
+def test_a_dataset_concerns_those_who_learn_from_it_in_its_namespace(store: Store) -> None:
+    concerned = [key for mapper in references(store)["Dataset"] for key in mapper({**pod("flights", 6), "spec": {}})]
+    assert concerned == [Key("TrainingRun", "ns", "run-1"), Key("ModelDeployment", "ns", "learns")]
+
+
+def test_a_job_is_without_pods_while_it_is_there_and_none_is_its_own(store: Store) -> None:
+    job = {**pod("run-1-train", 5), "kind": "Job", "spec": {}, "status": {}}
+    job["metadata"]["labels"] = {"perennial.dev/kind": "TrainingRun", "perennial.dev/name": "run-1"}
+    assert owner_key(job) == Key("TrainingRun", "ns", "run-1")
+    assert not has_no_pods(store, job)
+    store.put("Job", job)
+    assert has_no_pods(store, job)
+    assert not has_no_pods(store, {**job, "metadata": {**job["metadata"], "uid": "of the one before"}})
+    owned = [{"uid": job["metadata"]["uid"], "kind": "Job", "name": "run-1-train", "controller": True}]
+    made = pod("run-1-train-x", 6)
+    store.put("Pod", {**made, "metadata": {**made["metadata"], "ownerReferences": owned}})
+    assert not has_no_pods(store, job)
 
 
 def test_a_run_concerns_the_deployments_of_its_model_in_its_namespace(store: Store) -> None:

@@ -1,12 +1,12 @@
 """What the Dataset planner sees."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from perennial.api.dataset import DatasetSpec, DatasetStatus
 from perennial.manifests.build import Owner, hashed
 from perennial.manifests.manifest import Manifest
-from perennial.plan.observed import PlanSettings, owner_of
+from perennial.plan.observed import PlanSettings, owner_of, refused
 from perennial.plan.view import View
 
 
@@ -20,6 +20,8 @@ class DatasetSeen:
     status: DatasetStatus
     jobs: Sequence[Manifest] = ()
     pods: Sequence[Manifest] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Why no pods may be created for some of the Jobs, by uid."""
     settings: PlanSettings
 
     @property
@@ -35,12 +37,14 @@ def observe(view: View, namespace: str, name: str) -> DatasetSeen | None:
     if seen is None or seen["metadata"].get("deletionTimestamp"):
         return None
     jobs = cache.children(seen["metadata"]["uid"], "Job")
+    pods = [pod for job in jobs for pod in cache.children(job["metadata"]["uid"], "Pod")]
     return DatasetSeen(
         owner=owner_of(seen),
         generation=seen["metadata"]["generation"],
         spec=DatasetSpec.model_validate(seen["spec"]),
         status=DatasetStatus.model_validate(seen.get("status", {})),
         jobs=jobs,
-        pods=[pod for job in jobs for pod in cache.children(job["metadata"]["uid"], "Pod")],
+        pods=pods,
+        refused=refused(jobs, pods, view.facts),
         settings=view.settings,
     )

@@ -50,9 +50,9 @@ def plan(seen: DatasetSeen, now: datetime) -> Plan:
             deletes=stale,
             requeue_after=None if seen.spec.suspend else due,
         )
-    outcome = job_outcome(job, seen.pods)
+    outcome = job_outcome(job, seen.pods, seen.refused)
     if outcome.phase in {JobPhase.ABSENT, JobPhase.WAITING, JobPhase.RUNNING}:
-        free = job is None and all(job_outcome(other, seen.pods).phase in ENDED for other in others)
+        free = job is None and all(job_outcome(other, seen.pods, seen.refused).phase in ENDED for other in others)
         start = (Create(manifest=desired_check(seen)),) if free else ()
         return Plan(
             applies=(volume, *start),

@@ -26,6 +26,14 @@ def _deployments_of_model(cache: Cache, changed: Manifest) -> Iterator[str]:
             yield deployment["metadata"]["name"]
 
 
+def _retrained_on(cache: Cache, changed: Manifest) -> Iterator[str]:
+    """New data lets those that would learn from it retrain again."""
+    for deployment in cache.list(names.MODEL_DEPLOYMENT.kind, changed["metadata"]["namespace"]):
+        learnt = field(deployment, "spec", "retraining", "template", "datasetRef", "name")
+        if learnt == changed["metadata"]["name"]:
+            yield deployment["metadata"]["name"]
+
+
 MODEL_DEPLOYMENT: Kind[Situation] = Kind(
     names=names.MODEL_DEPLOYMENT,
     description='Serving, canary, monitoring and retraining: "is it still right, and if not, what do we do?"',
@@ -51,7 +59,7 @@ MODEL_DEPLOYMENT: Kind[Situation] = Kind(
     ),
     observe=observe,
     plan=plan,
-    looks_at={names.TRAINING_RUN.kind: _deployments_of_model},
+    looks_at={names.TRAINING_RUN.kind: _deployments_of_model, names.DATASET.kind: _retrained_on},
     registered_model=_model,
     figures=FIGURES,
 )

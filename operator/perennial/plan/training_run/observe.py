@@ -1,6 +1,6 @@
 """What the TrainingRun planner sees, and the calls it may make (a call's outcome is looked up by the call itself)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ from perennial.manifests.build import Owner
 from perennial.manifests.jobs import JobOutcome, job_outcome
 from perennial.manifests.manifest import Manifest
 from perennial.plan.actions import EnsureRun, FinishRun, RegisterVersion
-from perennial.plan.observed import Fact, PlanSettings, RegisteredModel, Results, owner_of
+from perennial.plan.observed import Fact, PlanSettings, RegisteredModel, Results, owner_of, refused
 from perennial.plan.training_run.attempts import attempt
 from perennial.plan.training_run.pin import DatasetFound, Unpinned, pin
 from perennial.plan.view import View
@@ -116,8 +116,9 @@ def observe(view: View, namespace: str, name: str) -> TrainingRunSeen | None:
     status = TrainingRunStatus.model_validate(seen.get("status", {}))
     jobs = {job["metadata"]["name"]: job for job in cache.children(owner.uid, "Job")}
     pods = [pod for job in jobs.values() for pod in cache.children(job["metadata"]["uid"], "Pod")]
-    training = _job("training", jobs.get(training_name(name)), pods)
-    evaluation = _job("evaluation", jobs.get(evaluation_name(name)), pods)
+    why = refused(jobs.values(), pods, view.facts)
+    training = _job("training", jobs.get(training_name(name)), pods, why)
+    evaluation = _job("evaluation", jobs.get(evaluation_name(name)), pods, why)
     none = JobSeen(component="evaluation", job=None, outcome=job_outcome(None, ()))
     return TrainingRunSeen(
         owner=owner,
@@ -137,8 +138,13 @@ def observe(view: View, namespace: str, name: str) -> TrainingRunSeen | None:
     )
 
 
-def _job(component: Literal["training", "evaluation"], job: Manifest | None, pods: Sequence[Manifest]) -> JobSeen:
-    return JobSeen(component=component, job=job, outcome=job_outcome(job, pods))
+def _job(
+    component: Literal["training", "evaluation"],
+    job: Manifest | None,
+    pods: Sequence[Manifest],
+    why: Mapping[str, str],
+) -> JobSeen:
+    return JobSeen(component=component, job=job, outcome=job_outcome(job, pods, why))
 
 
 def _dataset(found: Manifest | None) -> DatasetFound | None:
