@@ -19,7 +19,7 @@ from perennial.terms.words import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Requested:
     """The first trigger that asks for a retraining now: its name, why, on what evidence, and who refuses."""
 
     trigger: str
@@ -96,7 +96,7 @@ def starts(situation: Situation, now: datetime) -> Transition | None:
     )
 
 
-def asked(situation: Situation, now: datetime) -> Asked | None:
+def asked(situation: Situation, now: datetime) -> Requested | None:
     """Return the first trigger that asks because of what the version that answers now does.
 
     None where a run is on, the ModelDeployment is suspended, or a candidate is on trial or about to be: that is the
@@ -112,7 +112,7 @@ def asked(situation: Situation, now: datetime) -> Asked | None:
         ask = trigger.trigger().asks(facts, now)
         if ask is not None:
             evidence = Evidence(cohort=ask.cohort, dataset=situation.seen.dataset)
-            return Asked(
+            return Requested(
                 trigger=trigger.name, ask=ask, evidence=evidence, refusal=_refusal(retraining, known, evidence, now)
             )
     return None
