@@ -56,7 +56,7 @@ def test_a_job_of_somebody_elses_is_left_alone(kube: Kube, images: dict[str, str
 
 
 def test_data_that_does_not_fit_blocks_runs_until_it_is_mended(kube: Kube, images: dict[str, str]) -> None:
-    alone = {"baseline": "None", "metrics": [{"name": "errorRate", "max": "0.2"}]}
+    alone = {"baseline": "None", "metrics": [{"name": "errors", "errorRate": {}, "max": "0.2"}]}
     parcels.fill_lake(kube, 1, 6, folder="other")
     parcels.fill_lake(kube, 7, 7, "--broken", folder="other")
     kube.apply(

@@ -57,6 +57,13 @@ SUCCEEDED = {
     "completionTime": "2026-03-01T11:45:00Z",
 }
 
+OTHER_EXPERIMENT = (
+    "Cannot start run with ID abc123 because active experiment ID does not match environment run ID. Make sure "
+    "--experiment-name or --experiment-id matches experiment set with set_experiment(), or just use command-line "
+    "arguments"
+)
+"""MLflow 3.17's words."""
+
 RUN_MADE = (EnsureRun, CallResult(value={"experimentId": "4", "runId": "abc123"}))
 REGISTERED = (RegisterVersion, CallResult(value={"version": "4"}))
 CLOSED = (FinishRun, CallResult(value={}))
@@ -480,6 +487,14 @@ def test_a_version_that_is_named_is_pinned_though_a_newer_one_is_ready() -> None
             id="what to do about memory",
         ),
         pytest.param(
+            trained(exit_code=1, said=f"Traceback (most recent call last):\nMlflowException: {OTHER_EXPERIMENT}\n"),
+            1,
+            f"Training failed (PodFailurePolicy): MlflowException: {OTHER_EXPERIMENT}. Remove mlflow.set_experiment(…) "
+            "from the script, or call it only where MLFLOW_RUN_ID is not set: Perennial has made the run, in an experiment "
+            "of the model's name, and names both in the environment.",
+            id="a script that sets an experiment",
+        ),
+        pytest.param(
             with_job(WITH_RUN, "train", ended="Failed", reason="DeadlineExceeded", waiting="ImagePullBackOff"),
             None,
             "Training failed (DeadlineExceeded): DeadlineExceeded. Container main can't start with image "
@@ -493,6 +508,20 @@ def test_what_is_said_of_a_failure(world: World, exit_code: int | None, says: st
     plan = planned(world, "TrainingRun", "run-1")
     assert status(plan)["failure"].get("exitCode") == exit_code
     assert status(plan)["failure"]["message"] == message(plan, "Succeeded") == says
+
+
+@pytest.mark.parametrize(
+    ("logged", "says"),
+    [
+        (1, "The gate says Pass."),
+        (3, "The gate says Pass. The script logged 3 models named best: this is the last."),
+    ],
+)
+def test_which_of_several_models_was_judged_is_said(logged: int, says: str) -> None:
+    report = {**evaluation(1000, 300, 400), "loggedAs": "best", "logged": logged}
+    plan = planned(judged(report), "TrainingRun", "run-1")
+    assert message(plan, "Evaluated") == says
+    assert (status(plan)["model"]["loggedAs"], status(plan)["model"]["logged"]) == ("best", logged)
 
 
 @pytest.mark.parametrize(

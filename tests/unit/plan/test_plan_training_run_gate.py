@@ -298,6 +298,9 @@ EARLIER = another("earlier", "10:00")
             (training_run({**BEGUN, "startTime": "2026-03-01T10:00:00Z"}, name="under-way"),), 2, id="one under way"
         ),
         pytest.param((another("earlier", "10:00", gate={"verdict": "Fail"}, seed=7),), 2, id="an identical one"),
+        pytest.param(
+            (training_run({"gate": {"results": [{}]}}, name="strange", model=None),), 1, id="an unreadable one"
+        ),
     ],
 )
 def test_the_attempt_is_counted_over_the_gates_on_the_same_rows(
@@ -363,3 +366,12 @@ def test_why_rows_have_no_event_time(
     assert status is not None
     (succeeded,) = [item for item in status["conditions"] if item["type"] == "Succeeded"]
     assert (succeeded["reason"], succeeded["message"]) == (reason, says)
+
+
+def test_a_dataset_of_another_release_that_cannot_be_read_is_named_with_what_must_be_changed() -> None:
+    data = dataset(READY_STATUS, source=None)
+    status = planned(given(training_run(), data), "TrainingRun", "run-1", NOW).status
+    assert status is not None
+    (succeeded,) = [item for item in status["conditions"] if item["type"] == "Succeeded"]
+    assert succeeded["reason"] == reasons.DATASET_NOT_READY
+    assert succeeded["message"].startswith("Dataset flights must be changed before it can be read: source: ")

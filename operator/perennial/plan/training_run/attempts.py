@@ -1,14 +1,17 @@
 """How often a model was held against the same held-out rows: whoever tries long enough must not pass for it."""
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 
 from perennial.api.training_run import TrainingRunSpec, TrainingRunStatus
 from perennial.manifests.build import Owner
 from perennial.manifests.manifest import Manifest
+from perennial.plan.kind import field
 
 
-def attempt(owner: Owner, spec: TrainingRunSpec, status: TrainingRunStatus, runs: Sequence[Manifest]) -> int:
+def attempt(
+    owner: Owner, spec: TrainingRunSpec, status: TrainingRunStatus, runs: Callable[[], Sequence[Manifest]]
+) -> int:
     """Return the number, from 1, of a run's gate among those of its model on the same version of the same Dataset.
 
     Runs count in the order in which they were pinned to their data, so that two that are judged at once have different
@@ -24,7 +27,7 @@ def attempt(owner: Owner, spec: TrainingRunSpec, status: TrainingRunStatus, runs
     same = (spec.model.name, status.dataset.digest)
     earlier = [
         number
-        for found in runs
+        for found in runs()
         if found["metadata"]["uid"] != owner.uid and _looked_at(found) == same and _begun(found) < begun
         for number in _number(found)
     ]
@@ -33,16 +36,17 @@ def attempt(owner: Owner, spec: TrainingRunSpec, status: TrainingRunStatus, runs
 
 def _looked_at(run: Manifest) -> tuple[str | None, str | None]:
     """Return a run's model and the version that it is pinned to. It may be of any release."""
-    return run["spec"].get("model", {}).get("name"), run.get("status", {}).get("dataset", {}).get("digest")
+    return field(run, "spec", "model", "name"), field(run, "status", "dataset", "digest")
 
 
 def _begun(run: Manifest) -> tuple[datetime, str]:
-    return datetime.fromisoformat(run["status"]["startTime"]), run["metadata"]["name"]
+    """Return when a run was pinned; one that does not say counts as an early one."""
+    started = field(run, "status", "startTime")
+    return datetime.fromisoformat(started) if started else datetime.min.replace(tzinfo=UTC), run["metadata"]["name"]
 
 
 def _number(run: Manifest) -> Iterator[int]:
     """Yield the number of a run's gate (1 if it has none yet), unless it can't or couldn't look at held-out rows."""
-    status = run["status"]
-    gate = status.get("gate") or {}
-    if run["spec"].get("gate") and not (status.get("terminalState") and not gate.get("verdict")):
-        yield gate.get("attempt", 1)
+    judged = field(run, "status", "gate", "verdict") or not field(run, "status", "terminalState")
+    if field(run, "spec", "gate") and judged:
+        yield field(run, "status", "gate", "attempt") or 1

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import ValidationError
+
 from perennial.api.dataset import DatasetSpec, DatasetStatus
 from perennial.api.training_run import PinnedDataset, TerminalState, TrainingRunSpec, TrainingRunStatus
 from perennial.manifests.build import Owner
@@ -14,6 +16,8 @@ from perennial.plan.observed import Fact, PlanSettings, RegisteredModel, Results
 from perennial.plan.training_run.attempts import attempt
 from perennial.plan.training_run.pin import DatasetFound, Unpinned, pin
 from perennial.plan.view import View
+from perennial.terms import names, reasons
+from perennial.terms.text import complaint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +112,7 @@ def finish_run(status: TrainingRunStatus) -> FinishRun | None:
 def observe(view: View, namespace: str, name: str) -> TrainingRunSeen | None:
     """Return what is known of a TrainingRun; None if it is gone or going."""
     cache, settings = view.cache, view.settings
-    seen = cache.get("TrainingRun", namespace, name)
+    seen = cache.get(names.TRAINING_RUN.kind, namespace, name)
     if seen is None or seen["metadata"].get("deletionTimestamp"):
         return None
     owner = owner_of(seen)
@@ -125,11 +129,11 @@ def observe(view: View, namespace: str, name: str) -> TrainingRunSeen | None:
         generation=seen["metadata"]["generation"],
         spec=spec,
         status=status,
-        data=status.dataset or pin(spec, _dataset(cache.get("Dataset", namespace, spec.dataset_ref.name))),
+        data=status.dataset or _pinned(spec, cache.get(names.DATASET.kind, namespace, spec.dataset_ref.name)),
         training=training,
         evaluation=evaluation,
         under_way=training if status.training is None else evaluation if status.evaluation is None else none,
-        attempt=attempt(owner, spec, status, cache.list("TrainingRun", namespace)),
+        attempt=attempt(owner, spec, status, lambda: cache.list(names.TRAINING_RUN.kind, namespace)),
         registry=view.facts.model(registered_model(owner, spec, settings))
         if status.terminal_state is None and spec.gate is not None
         else Fact(),
@@ -147,9 +151,16 @@ def _job(
     return JobSeen(component=component, job=job, outcome=job_outcome(job, pods, why))
 
 
-def _dataset(found: Manifest | None) -> DatasetFound | None:
+def _pinned(spec: TrainingRunSpec, found: Manifest | None) -> PinnedDataset | Unpinned:
+    """Return what a run can be pinned to; a Dataset that another release wrote may be unreadable."""
     if found is None:
-        return None
-    return DatasetFound(
-        spec=DatasetSpec.model_validate(found["spec"]), status=DatasetStatus.model_validate(found.get("status", {}))
-    )
+        return pin(spec, None)
+    try:
+        dataset = DatasetFound(
+            spec=DatasetSpec.model_validate(found["spec"]), status=DatasetStatus.model_validate(found.get("status", {}))
+        )
+    except ValidationError as error:
+        what = complaint(error.errors(include_url=False))
+        message = f"Dataset {spec.dataset_ref.name} must be changed before it can be read: {what}."
+        return Unpinned(reason=reasons.DATASET_NOT_READY, message=message)
+    return pin(spec, dataset)
