@@ -205,7 +205,9 @@ def test_its_ends_are_the_least_and_the_most_that_missing_labels_can_make_of_it(
     ]
     means = [sums.mean for sums in outcomes if sums.n]
     if means and ends.least.n and ends.most.n:
-        assert (min(means), max(means)) == pytest.approx((ends.least.mean, ends.most.mean))
+        assert ends.least.mean - 1e-9 <= min(means) <= max(means) <= ends.most.mean + 1e-9
+        if metric.rate:  # of other losses 0 and 1 are not all that may come true
+            assert (min(means), max(means)) == pytest.approx((ends.least.mean, ends.most.mean))
     assert ends.known.n + ends.missing >= max(sums.n for sums in outcomes)
     assert 0 <= ends.coverage <= 1
 

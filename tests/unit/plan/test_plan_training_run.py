@@ -490,8 +490,8 @@ def test_a_version_that_is_named_is_pinned_though_a_newer_one_is_ready() -> None
             trained(exit_code=1, said=f"Traceback (most recent call last):\nMlflowException: {OTHER_EXPERIMENT}\n"),
             1,
             f"Training failed (PodFailurePolicy): MlflowException: {OTHER_EXPERIMENT}. Remove mlflow.set_experiment(…) "
-            "from the script, or call it only where MLFLOW_RUN_ID is not set: Perennial has made the run, in an experiment "
-            "of the model's name, and names both in the environment.",
+            "from the script, or call it only where MLFLOW_RUN_ID is not set: Perennial has made the run, in an "
+            "experiment of the model's name, and names both in the environment.",
             id="a script that sets an experiment",
         ),
         pytest.param(
