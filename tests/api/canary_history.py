@@ -123,5 +123,5 @@ def _check_evidence(before: ModelDeploymentStatus, after: ModelDeploymentStatus)
     old, new = before.canary, after.canary
     if old is None or new is None or old.id != new.id:
         return
-    shown = {slo.name: slo.requests for slo in old.slos}
-    assert all(slo.requests >= shown.get(slo.name, 0) for slo in new.slos), (old.slos, new.slos)
+    shown = {slo.name: slo.samples or 0 for slo in old.slos}
+    assert all((slo.samples or 0) >= shown.get(slo.name, 0) for slo in new.slos), (old.slos, new.slos)

@@ -20,6 +20,7 @@ from canary_cluster import DEPLOYED, WEIGHTS, Accounts, CanaryCluster, Node
 from canary_dataplane import PATIENCE, CanaryDataPlane
 from canary_history import History
 from canary_tap import Tap, Trap
+from kstatus import Status
 
 from cluster.apiserver import ControlPlane
 from perennial.api.messages.policy import Policy
@@ -139,6 +140,7 @@ class CanaryStage:
         self.cluster.apply(DEPLOYED)
         await self.operate()
         await self.until("version 1 answers", lambda: self.history.now.stable and self.history.now.stable.since)
+        await self.until("who waits goes on", lambda: self.history.changes[-1].seen_as is Status.CURRENT)
         await self.data.until_weight(0)
 
     async def try_second_version(self) -> None:

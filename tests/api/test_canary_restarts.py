@@ -141,7 +141,8 @@ def check_promoted(stage: CanaryStage) -> None:
     stage.data.check_answers()
     status = stage.cluster.status()
     assert status.canary is None
-    assert status.previous is None
+    assert status.previous is not None
+    assert (status.previous.model_version, status.previous.scaled_down) == ("1", True)
     assert status.stable is not None
     assert (status.stable.model_version, status.stable.slot) == ("2", "b")
     assert [(entry.decision, entry.reason) for entry in status.history] == [(Decision.PROMOTED, "Safe")]
@@ -248,9 +249,12 @@ async def test_operators_that_find_everything_done_write_nothing(stage: CanarySt
     await stage.until_step(2)
     await stage.data.until_weight(WEIGHTS[1])
     await stage.data.complete_evidence()
-    await stage.until(
-        "slot a is empty", lambda: stage.history.now.previous is None and stage.cluster.ready_pods("a") == -1
-    )
+
+    def is_empty() -> bool:
+        kept = stage.history.now.previous
+        return kept is not None and kept.scaled_down and stage.cluster.ready_pods("a") == -1
+
+    await stage.until("slot a is empty", is_empty)
     await stage.quiet()
     writes, told, before = stage.cluster.writes(), len(stage.tap.told), stage.cluster.get()
     assert writes

@@ -148,7 +148,7 @@ async def until(run: Run, what: str, *, stable: str, champion: str, rejected: in
             and status.get("champion") == champion
             and len(status.get("rejected", [])) == rejected
             and not status.get("canary")
-            and not status.get("previous")
+            and status.get("previous", {"scaledDown": True}).get("scaledDown", False)
             and any((each["type"], each["status"]) == ("Ready", "True") for each in status["conditions"])
         )
 

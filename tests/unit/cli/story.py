@@ -70,13 +70,14 @@ def deployment(*conditions: Object, name: str = "flight-delay", **status: Any) -
     return made("ModelDeployment", name, spec, {"conditions": list(conditions), **status})
 
 
-STABLE = {"version": "abc", "modelVersion": "1", "slot": "a", "server": {"replicas": 1}, "readyReplicas": 1}
+SERVED_BY = {"replicas": 1, "image": "registry.test/server:1", "fetchImage": "registry.test/server:1"}
+STABLE = {"version": "abc", "modelVersion": "1", "slot": "a", "server": SERVED_BY, "readyReplicas": 1}
 CANARY = {
     "id": "1-x",
     "version": "def",
     "modelVersion": "2",
     "slot": "b",
-    "server": {},
+    "server": SERVED_BY,
     "step": 1,
     "weight": {"desired": 10, "verified": 10},
     "startedTime": TIME,
