@@ -86,7 +86,9 @@ async def _run(options: argparse.Namespace) -> None:
         predictions = Predictions(database, disk_usage(options.database.parent).total)
         collector = Collector(Journal(database), predictions, routers, WeightServer())
         await collector.start()
-        runner = web.AppRunner(application(collector, Access(options.trust)), access_log=None, shutdown_timeout=2.0)
+        runner = web.AppRunner(
+            application(collector, Access(options.trust)), access_log=None, shutdown_timeout=2.0, auto_decompress=False
+        )
         await runner.setup()
         site = web.TCPSite(runner, options.host, options.port)
         await site.start()

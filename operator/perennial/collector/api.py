@@ -4,6 +4,7 @@ Who calls must prove who it is (401), and be allowed to (403): `perennial.collec
 sentence and changes nothing; large bodies are 413.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from sqlite3 import Error as DatabaseError
 from time import time
@@ -19,6 +20,7 @@ from perennial.collector.access import Access, Rule
 from perennial.collector.bodies import BadInputError, read_labels, read_predictions
 from perennial.collector.metrics import exposition
 from perennial.collector.service import Collector
+from perennial.payload import PayloadError, decoded
 
 MOST_BYTES = 4 * 1024 * 1024
 MOST_WAIT_SECONDS = 60.0
@@ -39,6 +41,8 @@ UNGUARDED = frozenset({"/metrics", "/healthz", "/readyz"})
 """The probes and the metrics tell no row and change nothing."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = logging.getLogger("perennial.collector")
 
 
 def application(collector: Collector, known: Access) -> web.Application:
@@ -71,7 +75,7 @@ class _Api:
 
     async def put_policy(self, request: web.Request) -> web.Response:
         try:
-            policy = Policy.model_validate_json(await request.read())
+            policy = Policy.model_validate_json(await _body(request))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             field = ".".join(str(part) for part in first["loc"]) or "the body"
@@ -84,20 +88,25 @@ class _Api:
         return _json(state)
 
     async def post_predictions(self, request: web.Request) -> web.Response:
-        posted = read_predictions(await request.read(), time())
+        posted = read_predictions(await _body(request), time())
         await self._collector.predictions.record(
             posted.version, posted.model_version, posted.predictions, posted.reporter
         )
         return web.json_response({"accepted": len(posted.predictions)})
 
     async def post_labels(self, request: web.Request) -> web.Response:
-        return _json(await self._collector.predictions.label(read_labels(await request.read())))
+        return _json(await self._collector.predictions.label(read_labels(await _body(request))))
 
     async def metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=exposition(self._collector), headers={"Content-Type": "text/plain; version=0.0.4"})
 
     async def health(self, _: web.Request) -> web.Response:
         return web.Response(text="ok")
+
+
+async def _body(request: web.Request) -> bytes:
+    """Return a request's body, decoded. Raises PayloadError."""
+    return decoded(await request.read(), request.headers.get("Content-Encoding", ""), MOST_BYTES)
 
 
 def _wait(request: web.Request) -> float:
@@ -119,8 +128,8 @@ def _json(message: Wire) -> web.Response:
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except BadInputError as error:
-        return web.json_response({"error": str(error)}, status=400)
+    except (BadInputError, PayloadError) as error:
+        return web.json_response({"error": str(error)}, status=error.status)
     except access.AccessError as error:
         headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None  # noqa: PLR2004 - HTTP
         return web.json_response({"error": str(error)}, status=error.status, headers=headers)
@@ -129,3 +138,8 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except DatabaseError as error:
         # A full or broken disk: nothing was acknowledged, trying again later is right.
         return web.json_response({"error": f"the database refused: {error}"}, status=503)
+    except web.HTTPException:
+        raise
+    except Exception:
+        log.exception("a request was not answered as it should be", extra={"path": request.path})
+        return web.json_response({"error": "the collector failed on this request; its log says why"}, status=500)

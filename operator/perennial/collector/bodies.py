@@ -19,6 +19,8 @@ AHEAD_SECONDS = 86400.0
 class BadInputError(Exception):
     """The body is not what it must be. The message tells which field, and what must hold."""
 
+    status = 400
+
 
 @dataclass(frozen=True, slots=True)
 class PostedPredictions:
@@ -78,6 +80,8 @@ def _object(body: bytes) -> dict[str, Any]:
         data = loads(body)
     except (JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadInputError("the body: must be JSON") from error
+    except ValueError as error:
+        raise BadInputError("the body: must have numbers of at most 4,300 digits") from error
     if not isinstance(data, dict):
         raise BadInputError("the body: must be a JSON object")
     return data

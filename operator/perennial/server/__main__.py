@@ -101,7 +101,9 @@ async def serve(settings: Settings) -> None:
     if settings.collector is not None:
         reporter = Reporter(settings.collector, identity.version, identity.model_version, settings.token)
     service = Service(identity, reporter)
-    runner = web.AppRunner(application(service), access_log=None, keepalive_timeout=75.0, shutdown_timeout=15.0)
+    runner = web.AppRunner(
+        application(service), access_log=None, keepalive_timeout=75.0, shutdown_timeout=15.0, auto_decompress=False
+    )
     await runner.setup()
     reporting = asyncio.create_task(reporter.run()) if reporter is not None else None
     try:

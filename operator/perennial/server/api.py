@@ -7,6 +7,7 @@ from time import perf_counter
 
 from aiohttp import web
 
+from perennial.payload import PayloadError, decoded
 from perennial.server.columns import BadRowsError, Signature
 from perennial.server.metrics import Metrics
 from perennial.server.model import ModelError, Scores
@@ -18,10 +19,12 @@ from perennial.server.protocols import (
     read_invocation,
     tensor_type,
 )
-from perennial.server.service import NotReadyError, Phase, Service
+from perennial.server.service import NotReadyError, Phase, Service, is_prediction_id
 
 MOST_BYTES = 16 * 1024 * 1024
 PREDICTION_ID = "x-perennial-prediction-id"
+RECORDED = "x-perennial-recorded"
+"""How many of a request's rows will be counted: all of them, unless the collector is away for long."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -54,6 +57,11 @@ def application(service: Service) -> web.Application:
     return app
 
 
+async def _body(request: web.Request) -> bytes:
+    """Return a request's body, decoded. Raises PayloadError."""
+    return decoded(await request.read(), request.headers.get("Content-Encoding", ""), MOST_BYTES)
+
+
 class _Api:
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -61,16 +69,17 @@ class _Api:
         self._failed = False
 
     async def invoke(self, request: web.Request) -> web.Response:
-        rows = read_invocation(await request.read(), self._signature())
-        name, scores = await self._predict(request, rows, "invocations")
-        return self._answer(invocation_answer(scores), name)
+        rows = read_invocation(await _body(request), self._signature())
+        name, scores, recorded = await self._predict(request, rows, "invocations")
+        return self._answer(invocation_answer(scores), name, recorded)
 
     async def infer(self, request: web.Request) -> web.Response:
         self._check_name(request)
-        rows = read_inference(await request.read(), self._signature())
-        name, scores = await self._predict(request, rows, "oip")
+        rows = read_inference(await _body(request), self._signature())
+        name, scores, recorded = await self._predict(request, rows, "oip")
         identity = self._service.identity
-        return self._answer(inference_answer(scores, identity.model, identity.model_version, name), name)
+        body = inference_answer(scores, identity.model, identity.model_version, name)
+        return self._answer(body, name, recorded)
 
     async def live(self, _: web.Request) -> web.Response:
         return web.json_response({"live": True})
@@ -108,10 +117,8 @@ class _Api:
         """Turn what went wrong into a status and one sentence."""
         try:
             response = await handler(request)
-        except BadRowsError as error:
-            response = web.json_response({"error": str(error)}, status=400)
-        except NotReadyError as error:
-            response = web.json_response({"error": str(error)}, status=503)
+        except (BadRowsError, PayloadError, NotReadyError) as error:
+            response = web.json_response({"error": str(error)}, status=error.status)
         except ModelError as error:
             # The first failure with its trace; the thousand that may follow with a line each.
             log.error("prediction failed", extra={"error": str(error)}, exc_info=not self._failed)  # noqa: TRY400
@@ -120,22 +127,28 @@ class _Api:
         except web.HTTPRequestEntityTooLarge:
             message = f"the body: must have at most {MOST_BYTES:,} bytes"
             response = web.json_response({"error": message}, status=413)
+        except web.HTTPException:
+            raise
+        except Exception:
+            log.exception("a request was not answered as it should be", extra={"path": request.path})
+            message = "the server failed on this request; its log says why"
+            response = web.json_response({"error": message}, status=500)
         if request.method == "POST":
             self._metrics.answered(response.status)
-            if PREDICTION_ID in request.headers:
+            if is_prediction_id(request.headers.get(PREDICTION_ID, "")):
                 response.headers.setdefault(PREDICTION_ID, request.headers[PREDICTION_ID])
         if self._service.phase is Phase.DRAINING:
             response.force_close()
         return response
 
-    async def _predict(self, request: web.Request, rows: Rows, protocol: str) -> tuple[str, Scores]:
+    async def _predict(self, request: web.Request, rows: Rows, protocol: str) -> tuple[str, Scores, int]:
         begun = perf_counter()
         result = await self._service.predict(rows, request.headers.get(PREDICTION_ID))
         self._metrics.predicted(protocol, perf_counter() - begun)
         return result
 
-    def _answer(self, body: dict[str, object], name: str) -> web.Response:
-        return web.json_response(body, headers={PREDICTION_ID: name})
+    def _answer(self, body: dict[str, object], name: str, recorded: int) -> web.Response:
+        return web.json_response(body, headers={PREDICTION_ID: name, RECORDED: str(recorded)})
 
     def _signature(self) -> Signature | None:
         return None if self._service.model is None else self._service.model.signature

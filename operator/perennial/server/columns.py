@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from json import dumps
+from math import isinf
 from typing import Any, Self
 
 import numpy as np
@@ -10,12 +13,17 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Values = Sequence[Any] | Array
 
-_FLOATS = {"double": np.float64, "float": np.float32}
-_INTEGERS = {"long": np.int64, "integer": np.int32}
+_FLOATS: Mapping[str, type[np.floating[Any]]] = {"double": np.float64, "float": np.float32}
+_INTEGERS: Mapping[str, type[np.integer[Any]]] = {"long": np.int64, "integer": np.int32}
+_NUMBERS = (int, float, np.number, np.bool_)
+_SHOWN = 40
+"""Characters of a value that a message shows."""
 
 
 class BadRowsError(Exception):
     """The rows are not what the model wants. The message tells which column, and what must hold."""
+
+    status = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,44 +35,129 @@ class Column:
     required: bool = True
 
     def read(self, values: Values) -> Array:
-        """Return the values as an array of the column's type, one element a row. Raises BadRowsError."""
-        array = values if isinstance(values, np.ndarray) else np.asarray(_plain(values, self.name))
+        """Return the values as an array of the column's type, one element a row.
+
+        No value becomes another one: what the type can't hold is refused. Only a 32-bit float is rounded.
+
+        Raises:
+            BadRowsError: the values are not of the type; it tells the column, what must hold, and the first row.
+        """
+        array = values if isinstance(values, np.ndarray) else plain(values, self.name)
         if self.type in _FLOATS:
-            return self._numbers(array).astype(_FLOATS[self.type], copy=False)
+            return real(array, self.name, _FLOATS[self.type])
         if self.type in _INTEGERS:
-            return self._integers(array).astype(_INTEGERS[self.type], copy=False)
+            return whole(array, self.name, _INTEGERS[self.type])
         if self.type == "boolean":
-            return self._booleans(array)
+            return booleans(array, self.name)
         if self.type == "string":
             return self._strings(array)
+        if self.type == "datetime" and array.dtype.kind != "M":
+            return self._moments(array)
         return array
-
-    def _numbers(self, array: Array) -> Array:
-        if array.dtype.kind == "O" and all(v is None or isinstance(v, int | float | np.number) for v in array):
-            array = np.array([np.nan if v is None else v for v in array], np.float64)
-        if array.dtype.kind not in "biuf":
-            raise BadRowsError(f"column {self.name!r}: must be numbers")
-        return array
-
-    def _integers(self, array: Array) -> Array:
-        if array.dtype.kind in "biu":
-            return array
-        numbers = self._numbers(array)
-        if not np.isfinite(numbers).all() or (numbers != np.floor(numbers)).any():
-            raise BadRowsError(f"column {self.name!r}: must be whole numbers, none missing")
-        return numbers
-
-    def _booleans(self, array: Array) -> Array:
-        if array.dtype.kind == "b":
-            return array
-        if array.dtype.kind in "iuf" and np.isin(array, (0, 1)).all():
-            return array.astype(np.bool_)
-        raise BadRowsError(f"column {self.name!r}: must be booleans, none missing")
 
     def _strings(self, array: Array) -> Array:
-        if array.dtype.kind == "U" or all(v is None or isinstance(v, str) for v in array):
+        if array.dtype.kind == "U":
             return array.astype(object)
-        raise BadRowsError(f"column {self.name!r}: must be strings")
+        _refuse(array, [v is not None and not isinstance(v, str) for v in array], self.name, "must be strings")
+        broken = [v is not None and not _encodable(v) for v in array]
+        _refuse(array, broken, self.name, "must be valid Unicode")
+        return array.astype(object)
+
+    def _moments(self, array: Array) -> Array:
+        found = [_moment(v) for v in array]
+        _refuse(array, [moment is None for moment in found], self.name, "must be times, as 2026-01-31T12:00:00Z")
+        return np.array(found, "datetime64[us]")
+
+
+def real(array: Array, name: str, kind: type[np.floating[Any]]) -> Array:
+    """Return numbers as floats of a kind; missing ones are NaN. Raises BadRowsError."""
+    if array.dtype.kind == "O":
+        _refuse(array, [not (v is None or isinstance(v, _NUMBERS)) for v in array], name, "must be numbers")
+    elif array.dtype.kind not in "biuf":
+        raise BadRowsError(f"column {name!r}: must be numbers")
+    limit = float(np.finfo(kind).max)
+    bound = f"must be from {-limit:.8g} to {limit:.8g}"
+    if array.dtype.kind == "O":
+        _refuse(array, [isinstance(v, int) and abs(v) > limit for v in array], name, bound)
+        numbers = np.array([np.nan if v is None else v for v in array], np.float64)
+        exact = [not isinstance(v, int) or int(n) == v for v, n in zip(array, numbers, strict=True)]
+    else:
+        numbers = array.astype(np.float64, copy=False)
+        exact = _exact(array, numbers)
+    _refuse(array, ~np.asarray(exact, bool), name, "must be numbers that a 64-bit float holds exactly")
+    _refuse(array, np.isfinite(numbers) & (np.abs(numbers) > limit), name, bound)
+    return numbers.astype(kind, copy=False)
+
+
+def whole(array: Array, name: str, kind: type[np.integer[Any]]) -> Array:
+    """Return whole numbers as integers of a kind; none may be missing. Raises BadRowsError."""
+    must = "must be whole numbers, none missing"
+    if array.dtype.kind == "O":
+        _refuse(array, [not isinstance(v, _NUMBERS) or not _is_whole(v) for v in array], name, must)
+        array = np.array([int(v) for v in array], dtype=object)
+    elif array.dtype.kind == "f":
+        _refuse(array, ~np.isfinite(array) | (array != np.floor(array)), name, must)
+    elif array.dtype.kind not in "biu":
+        raise BadRowsError(f"column {name!r}: {must}")
+    low, high = int(np.iinfo(kind).min), int(np.iinfo(kind).max)
+    # In floats, the upper end of 64 bits is rounded up to the first number that is beyond it.
+    beyond = array >= float(high) if array.dtype.kind == "f" and float(high) > high else array > high
+    _refuse(array, (array < low) | beyond, name, f"must be from {low} to {high}")
+    return array.astype(kind, copy=False)
+
+
+def booleans(array: Array, name: str) -> Array:
+    """Return truth values, also those that are given as 0 and 1; none may be missing. Raises BadRowsError."""
+    if array.dtype.kind == "b":
+        return array
+    if array.dtype.kind in "iuf" and np.isin(array, (0, 1)).all():
+        return array.astype(np.bool_)
+    raise BadRowsError(f"column {name!r}: must be booleans, none missing")
+
+
+def _exact(array: Array, numbers: Array) -> Any:
+    """Return which integers are the same as floats."""
+    if array.dtype.kind not in "iu" or array.dtype.itemsize < 8:  # noqa: PLR2004 - 64 bits are more than a float's 53
+        return np.ones(len(array), bool)
+    return [int(number) == int(value) for value, number in zip(array, numbers, strict=True)]
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer | np.bool_) or float(value).is_integer()
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _moment(value: Any) -> datetime | None:
+    """Return a time in UTC without its zone, which numpy does not know; None if it is none."""
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _refuse(array: Array, wrong: Any, name: str, must: str) -> None:
+    """Raise BadRowsError if any of the rows is wrong, with the first of them."""
+    rows = np.flatnonzero(wrong)
+    if rows.size:
+        row = int(rows[0])
+        value = array[row].item() if isinstance(array[row], np.generic) else array[row]
+        raise BadRowsError(f"column {name!r}: {must} (row {row} has {_shown(value)})")
+
+
+def _shown(value: Any) -> str:
+    """Return a value as JSON has it, cut to what a sentence can bear."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    text = dumps(value) if value is None or isinstance(value, bool) else ascii(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +195,21 @@ class Signature:
         return {column.name: np.array([empty.get(column.type, 0)]) for column in self.columns}
 
 
-def _plain(values: Sequence[Any], name: str) -> Any:
-    """Return JSON values as numpy reads them best; raise BadRowsError for what is no column."""
+def plain(values: Sequence[Any], name: str) -> Array:
+    """Return JSON values as an array that holds each as it is; raise BadRowsError for what is no column."""
     kinds = {type(value) for value in values}
-    if kinds & {dict, list}:
-        return np.fromiter(values, dtype=object, count=len(values))
-    if not kinds <= {int, float, bool, str, type(None)}:
+    if kinds <= {float} or kinds <= {bool}:
+        array = np.asarray(values)
+        if kinds <= {float}:
+            _refuse(array, np.isinf(array), name, "must be finite numbers")
+        return array
+    if kinds == {int} and all(-(2**63) <= value < 2**63 for value in values):
+        return np.asarray(values, np.int64)
+    if not kinds <= {int, float, bool, str, dict, list, type(None)}:
         raise BadRowsError(f"column {name!r}: must be plain JSON values")
-    mixed = type(None) in kinds or (str in kinds and len(kinds) > 1) or (bool in kinds and len(kinds) > 1)
-    if mixed or (int in kinds and any(isinstance(v, int) and abs(v) >= 2**63 for v in values)):
-        return np.array(values, dtype=object)
-    return values
+    array = np.fromiter(values, dtype=object, count=len(values))
+    _refuse(array, [isinstance(v, float) and isinf(v) for v in values], name, "must be finite numbers")
+    return array
 
 
 def _type_name(kind: Any) -> str:

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from perennial.server.columns import BadRowsError, Signature, Values
+from perennial.server.columns import BadRowsError, Column, Signature, Values, plain, real, whole
 from perennial.server.model import Scores
 
 MOST_ROWS = 100_000
-_OIP_TYPES = {
+_MOST_DIMENSIONS = 8
+_OIP_TYPES: Mapping[str, type[Any]] = {
     "BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64,
     "INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FP32": np.float32, "FP64": np.float64,
     "BYTES": np.object_,
@@ -94,6 +95,8 @@ def _json_object(body: bytes) -> dict[str, Any]:
         data = loads(body)
     except (JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRowsError("the body: must be JSON") from error
+    except ValueError as error:
+        raise BadRowsError("the body: must have numbers of at most 4,300 digits") from error
     if not isinstance(data, dict):
         raise BadRowsError("the body: must be a JSON object")
     return data
@@ -103,7 +106,9 @@ def _split(content: Any) -> Rows:
     if not isinstance(content, dict) or not isinstance(content.get("data"), list):
         raise BadRowsError("dataframe_split: must be an object with columns and data")
     names, data = content.get("columns"), content["data"]
-    if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
+    if not isinstance(names, list) or not names or not all(type(name) in {str, int} for name in names):
+        raise BadRowsError("dataframe_split.columns: must be a list of distinct names")
+    if len(set(map(str, names))) < len(names):
         raise BadRowsError("dataframe_split.columns: must be a list of distinct names")
     for i, row in enumerate(data):
         if not isinstance(row, list) or len(row) != len(names):
@@ -153,22 +158,31 @@ def _tensor(tensor: Any, where: str) -> tuple[str, np.ndarray[Any, Any]]:
     if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
         raise BadRowsError(f"{where}.name: must be a string")
     shape, datatype, data = tensor.get("shape"), tensor.get("datatype"), tensor.get("data")
-    if not isinstance(shape, list) or not shape or not all(type(n) is int and n >= 0 for n in shape):
-        raise BadRowsError(f"{where}.shape: must be a list of whole numbers")
-    if datatype not in _OIP_TYPES:
+    if (
+        not isinstance(shape, list)
+        or not 0 < len(shape) <= _MOST_DIMENSIONS
+        or not all(type(n) is int and 0 <= n < 2**31 for n in shape)
+    ):
+        raise BadRowsError(f"{where}.shape: must be a list of 1 to {_MOST_DIMENSIONS} whole numbers below 2147483648")
+    if not isinstance(datatype, str) or datatype not in _OIP_TYPES:
         raise BadRowsError(f"{where}.datatype: must be one of {', '.join(_OIP_TYPES)}")
     if not isinstance(data, list):
         raise BadRowsError(f"{where}.data: must be a list")
     flat = _flat(data)
     if len(flat) != prod(shape):
         raise BadRowsError(f"{where}.data: must have {prod(shape)} values for the shape {shape}, has {len(flat)}")
-    wrong = str if datatype != "BYTES" else (int, float)
-    if any(isinstance(value, wrong) for value in flat):
-        raise BadRowsError(f"{where}.data: must be values of {datatype}")
-    try:
-        return tensor["name"], np.array(flat, dtype=_OIP_TYPES[datatype]).reshape(shape)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise BadRowsError(f"{where}.data: must be values of {datatype}") from error
+    return tensor["name"], _typed(flat, tensor["name"], datatype).reshape(shape)
+
+
+def _typed(flat: list[Any], name: str, datatype: str) -> np.ndarray[Any, Any]:
+    """Return values as an array of OIP's type; raise BadRowsError for what it can't hold."""
+    kind = _OIP_TYPES[datatype]
+    if datatype == "BYTES":
+        return Column(name, "string").read(flat)
+    if datatype == "BOOL":
+        return Column(name, "boolean").read(flat)
+    array = plain(flat, name)
+    return real(array, name, kind) if issubclass(kind, np.floating) else whole(array, name, kind)
 
 
 def _flat(data: Sequence[Any]) -> list[Any]:

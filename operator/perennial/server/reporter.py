@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 import aiohttp
 
-MOST_WAITING = 50_000
+MOST_WAITING = 200_000
+"""Two requests of as many rows as one may have."""
 BATCH = 2_000
 PERIOD_SECONDS = 0.5
 LAST_SECONDS = 5.0
@@ -42,21 +44,26 @@ class Reporter:
         self._waiting: deque[Reported] = deque()
         self._full = asyncio.Event()
         self._ending = False
+        self._me = uuid4().hex
         self.reported = 0
         self.dropped = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, predictions: Iterable[Reported]) -> None:
-        """Queue predictions; never waits."""
+    def add(self, predictions: Iterable[Reported]) -> int:
+        """Queue predictions, and return how many there was room for; never waits."""
+        room = MOST_WAITING - len(self._waiting)
+        taken = 0
         for prediction in predictions:
-            if len(self._waiting) >= MOST_WAITING:
-                self.dropped += 1
-            else:
+            if taken < room:
                 self._waiting.append(prediction)
+                taken += 1
+            else:
+                self.dropped += 1
         if len(self._waiting) >= BATCH:
             self._full.set()
+        return taken
 
     def end(self) -> None:
         """Let `run` send what is left, and return."""
@@ -93,7 +100,7 @@ class Reporter:
                 {"id": p.id, "time": datetime.fromtimestamp(p.time, UTC).isoformat(), "score": p.score} for p in batch
             ]
             try:
-                body, headers = {**self._names, "predictions": items}, self._proof()
+                body, headers = {**self._names, **self._losses(), "predictions": items}, self._proof()
                 async with session.post(self._url, json=body, headers=headers) as response:
                     status = response.status
                     await response.read()
@@ -103,6 +110,10 @@ class Reporter:
                 return False
             self._forget(batch, taken=status < 400)  # noqa: PLR2004 - refused for good: trying again would not help
         return True
+
+    def _losses(self) -> dict[str, object]:
+        """Return how many predictions this process has dropped since it began, where it has."""
+        return {"reporter": self._me, "dropped": self.dropped} if self.dropped else {}
 
     def _proof(self) -> dict[str, str]:
         return {} if self._token is None else {"Authorization": f"Bearer {self._token.read_text().strip()}"}

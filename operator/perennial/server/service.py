@@ -28,6 +28,8 @@ log = logging.getLogger("perennial.server")
 class NotReadyError(Exception):
     """It is too early to predict."""
 
+    status = 503
+
 
 class Phase(Enum):
     """Where a server is in its life. Only while `READY` it wants traffic; while `DRAINING` it still answers."""
@@ -64,8 +66,8 @@ class Service:
         self.phase = Phase.READY
         log.info("ready", extra={"model": self.identity.model, "model_version": self.identity.model_version})
 
-    async def predict(self, rows: Rows, id_of_request: str | None) -> tuple[str, Scores]:
-        """Return the prediction's id and scores, and queue it for the report.
+    async def predict(self, rows: Rows, id_of_request: str | None) -> tuple[str, Scores, int]:
+        """Return the prediction's id, its scores, and how many of its rows will be counted; queue it for the report.
 
         Raises:
             BadRowsError: the rows or the id are not what they must be.
@@ -73,18 +75,22 @@ class Service:
             NotReadyError: the model is not loaded yet.
         """
         name = id_of_request or rows.id or str(uuid4())
-        if len(name) > MOST_ID or not name.isprintable():
+        if not is_prediction_id(name):
             raise BadRowsError(f"the prediction id: must be at most {MOST_ID} printable characters")
         if self.model is None:
             raise NotReadyError("the model is still being loaded")
         scores = await self._on_thread(self.model.predict_columns, rows.columns, rows.number)
         self.predictions += rows.number
-        if self.reporter is not None:
-            self.reporter.add(_reported(name, time(), scores))
-        return name, scores
+        recorded = 0 if self.reporter is None else self.reporter.add(_reported(name, time(), scores))
+        return name, scores, recorded
 
     async def _on_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args, **kwargs))
+
+
+def is_prediction_id(name: str) -> bool:
+    """Tell whether a prediction may be called so. What is not printable may be no Unicode either."""
+    return 0 < len(name) <= MOST_ID and name.isprintable()
 
 
 def warm_up(model: Model, times: int) -> None:
