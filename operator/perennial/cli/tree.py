@@ -188,8 +188,15 @@ def _slots(snapshot: Snapshot, deployment: Object) -> Iterator[Node]:
             name=previous["slot"],
             state=State.NONE,
             reason="previous",
-            text=f"{_version(snapshot, deployment, previous)} · kept warm until {_minute(previous['scaleDownTime'])}",
+            text=f"{_version(snapshot, deployment, previous)} · {_kept(previous)}",
         )
+
+
+def _kept(previous: Mapping[str, Any]) -> str:
+    """Say how long the version before has pods, and till when it can be gone back to."""
+    warm = "no pods" if previous.get("scaledDown") else f"kept warm until {_minute(previous['scaleDownTime'])}"
+    back = previous.get("rollbackUntil")
+    return f"{warm}, can be gone back to until {_minute(back)}" if back else warm
 
 
 def _canary(snapshot: Snapshot, deployment: Object, canary: Mapping[str, Any]) -> Node:

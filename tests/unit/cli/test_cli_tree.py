@@ -153,3 +153,18 @@ def test_colour_changes_no_character_and_lines_fit_the_terminal() -> None:
     assert coloured == drawn(*objects)
     assert any(len(line) > 90 for line in coloured)
     assert all(len(line) <= 90 for line in drawn(*objects, width=90))
+
+
+def test_the_version_before_is_kept_warm_then_in_mind() -> None:
+    kept = {**STABLE, "slot": "b", "scaleDownTime": "2026-11-23T12:05:00Z"}
+    window = {"rollbackUntil": "2026-11-24T12:00:00Z"}
+
+    def told(previous: dict[str, object]) -> str:
+        (tree,) = forest(
+            Snapshot.of([deployment(condition("Ready", "True", "Serving"), stable=STABLE, previous=previous)])
+        )
+        return tree.children[1].text.rsplit(" · ", 1)[1]
+
+    assert told(kept) == "kept warm until 2026-11-23 12:05"
+    assert told({**kept, **window}) == "kept warm until 2026-11-23 12:05, can be gone back to until 2026-11-24 12:00"
+    assert told({**kept, **window, "scaledDown": True}) == "no pods, can be gone back to until 2026-11-24 12:00"
