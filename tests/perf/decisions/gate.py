@@ -26,7 +26,7 @@ ATTEMPTS = 20
 def cases(seed: int, trials: int) -> Iterator[Mapping[str, Any]]:
     """Yield one row of the table of error rates after another, from one seed.
 
-    `trials` gates each, and four times as many where the bar is so near that it needs them.
+    `trials` gates each, and two or four times as many where the bar is so near that it needs them.
     """
     chance = np.random.default_rng([seed, 7])
     for days in (7, 14, 30):
@@ -35,9 +35,9 @@ def cases(seed: int, trials: int) -> Iterator[Mapping[str, Any]]:
     yield from _same_mean(chance, 4 * trials)
     for days in (7, 30):
         yield from _at_the_limit(chance, 4 * trials, days)
-        yield from _again_and_again(chance, trials, days)
+        yield from _again_and_again(chance, 2 * trials, days)
     for form in FORMS:
-        yield from _needed(chance, trials, form)
+        yield from _needed(chance, 2 * trials, form)
 
 
 def row(case: str, variant: str, bar: float, kind: Literal["max", "min"], happened: int, trials: int) -> dict[str, Any]:
@@ -101,10 +101,12 @@ def _same_mean(chance: np.random.Generator, trials: int) -> Iterator[Mapping[str
     yield from _both_sides("gate A/A", "14 days, absolute errors", held, 0.0)
 
 
-def _both_sides(case: str, variant: str, held: Sequence[Held], limit: float) -> Iterator[Mapping[str, Any]]:
+def _both_sides(
+    case: str, variant: str, held: Sequence[Held], limit: float, bar: float = 0.035
+) -> Iterator[Mapping[str, Any]]:
     verdicts = [verdict_of(each.interval(spent(1)), limit) for each in held]
     for word, verdict in (("failed", Verdict.FAIL), ("passed", Verdict.PASS)):
-        yield row(case, f"{variant}: {word}", 0.035, "max", sum(each is verdict for each in verdicts), len(held))
+        yield row(case, f"{variant}: {word}", bar, "max", sum(each is verdict for each in verdicts), len(held))
 
 
 def _mean_rate(rate: float, sd: float) -> float:
@@ -115,12 +117,15 @@ def _mean_rate(rate: float, sd: float) -> float:
 
 
 def _at_the_limit(chance: np.random.Generator, trials: int, days: int) -> Iterator[Mapping[str, Any]]:
-    """A model whose rate is its limit in the long run, on days that differ, may neither pass nor fail for it."""
+    """A model whose rate is its limit in the long run, on days that differ, may neither pass nor fail for it.
+
+    The rates of days are skewed, and few days don't show it, so the bar is that of other decisions here.
+    """
     (shares,) = _ways(chance, chance.normal(0, 0.3, (trials, days)), (0.2,), 0.1)
     wrong = chance.binomial(ROWS, shares)
     limit = _mean_rate(0.2, (0.3**2 + 0.1**2) ** 0.5)
     yield from _both_sides(
-        "gate at the limit", f"{days} days", _held(ROWS, wrong, wrong, rate=True, paired=False), limit
+        "gate at the limit", f"{days} days", _held(ROWS, wrong, wrong, rate=True, paired=False), limit, 0.05
     )
 
 
@@ -149,7 +154,7 @@ def _trials(chance: np.random.Generator, form: str, trials: int, days: int) -> l
     return _held(50, errors.sum(axis=-1), np.square(errors).sum(axis=-1), rate=False, paired=False)
 
 
-FORMS: Mapping[str, float] = {"limit": 0.235, "regression": 0.01, "mean": 1.06}
+FORMS: Mapping[str, float] = {"limit": 0.225, "regression": 0.01, "mean": 1.06}
 """What each form is judged by."""
 
 
@@ -157,7 +162,7 @@ def _needed(chance: np.random.Generator, trials: int, form: str) -> Iterator[Map
     """Half of the days that decide are held out: how many more rows are needed, as the gate says, and as it is.
 
     The median is within 30 % of the truth where at most half of the gates say more than 1.3 times as much, and at most
-    half say less than .7 times as much, or nothing.
+    half say less than .7 times as much. One that says "never" says more, one that is decided says less.
     """
     limit, alpha, many = FORMS[form], spent(1), 4000
     (known,) = _trials(chance, form, 1, many)
@@ -167,7 +172,8 @@ def _needed(chance: np.random.Generator, trials: int, form: str) -> Iterator[Map
     said = []
     for held in _trials(chance, form, trials, days):
         judged = judge(held, limit, alpha)
-        said.append((judged.needed or 0) / judged.rows)
+        never = np.inf if judged.verdict is Verdict.UNDECIDED else 0.0
+        said.append(never if judged.needed is None else judged.needed / judged.rows)
     variant = f"{form}, {days} of {enough} days"
     for word, happened in (
         ("more than 1.3 times the truth", sum(each > 1.3 * truth for each in said)),
