@@ -13,8 +13,8 @@ from typing import Self
 from aiohttp import web
 
 from perennial import logs
+from perennial.models.loading import ModelError
 from perennial.server.api import application
-from perennial.server.model import ModelError
 from perennial.server.reporter import Reporter
 from perennial.server.service import Identity, Phase, Service
 

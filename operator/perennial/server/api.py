@@ -7,10 +7,10 @@ from time import perf_counter
 
 from aiohttp import web
 
+from perennial.models.columns import BadRowsError, Signature
+from perennial.models.loading import ModelError, Scores
 from perennial.payload import PayloadError, decoded
-from perennial.server.columns import BadRowsError, Signature
 from perennial.server.metrics import Metrics
-from perennial.server.model import ModelError, Scores
 from perennial.server.protocols import (
     Rows,
     inference_answer,

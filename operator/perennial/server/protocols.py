@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from perennial.server.columns import BadRowsError, Column, Signature, Values, plain, real, whole
-from perennial.server.model import Scores
+from perennial.models.columns import BadRowsError, Column, Signature, Values, plain, real, whole
+from perennial.models.loading import Scores
 
 MOST_ROWS = 100_000
 _MOST_DIMENSIONS = 8

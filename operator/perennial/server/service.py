@@ -11,8 +11,8 @@ from time import time
 from typing import ParamSpec, TypeVar
 from uuid import uuid4
 
-from perennial.server.columns import BadRowsError, Values
-from perennial.server.model import Model, ModelError, Scores, load
+from perennial.models.columns import BadRowsError, Values
+from perennial.models.loading import Model, ModelError, Scores, load
 from perennial.server.protocols import Rows
 from perennial.server.reporter import Reported, Reporter
 

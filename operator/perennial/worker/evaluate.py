@@ -23,11 +23,11 @@ _BATCH_ROWS = 65_536
 
 
 class Predictor(Protocol):
-    """A loaded model, as `perennial.server.model.load` returns it."""
+    """A loaded model, as `perennial.models.loading.load` returns it."""
 
     @property
     def signature(self) -> Any:
-        """The columns that it was logged with, as `perennial.server.columns.Signature`; None: nobody knows."""
+        """The columns that it was logged with, as `perennial.models.columns.Signature`; None: nobody knows."""
 
     def predict(self, frame: Any) -> Any:
         """Return one score a row: floats, 1-D."""
@@ -224,7 +224,7 @@ def _truth(labels: Any, asked: EvaluationRequest) -> Any:
 
 
 def _loaded(files: ModelFiles, who: str) -> Predictor:
-    from perennial.server.model import load  # noqa: PLC0415 - heavy
+    from perennial.models.loading import load  # noqa: PLC0415 - heavy
 
     try:
         model: Predictor = load(files.folder)

@@ -17,7 +17,7 @@ from replay import SAMPLE, SEED, moment
 from train import Settings, fit, main
 
 from perennial.families.metrics import OneMetric
-from perennial.server.model import load
+from perennial.models.loading import load
 
 
 @pytest.fixture

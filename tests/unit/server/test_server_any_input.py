@@ -11,9 +11,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perennial.models.columns import Column, Signature
+from perennial.models.loading import Model
 from perennial.server.api import PREDICTION_ID, RECORDED, application
-from perennial.server.columns import Column, Signature
-from perennial.server.model import Model
 from perennial.server.reporter import MOST_WAITING, Reported, Reporter
 from perennial.server.service import Identity, Phase, Service
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perennial.server.columns import BadRowsError, Column
+from perennial.models.columns import BadRowsError, Column
 
 ROWS = st.lists(
     st.one_of(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from logged_models import Logged
 
-from perennial.server.columns import BadRowsError
-from perennial.server.model import Model, ModelError, load
+from perennial.models.columns import BadRowsError
+from perennial.models.loading import Model, ModelError, load
 
 # MLflow warns of its own insides, already when it is imported.
 pytestmark = pytest.mark.filterwarnings("ignore")

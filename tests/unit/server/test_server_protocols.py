@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perennial.server.columns import BadRowsError, Column, Signature
+from perennial.models.columns import BadRowsError, Column, Signature
 from perennial.server.protocols import inference_answer, read_inference, read_invocation
 
 SIGNATURE = Signature((Column("distance", "double"), Column("hour", "long"), Column("carrier", "string", False)))

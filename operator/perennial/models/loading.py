@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.server.columns import BadRowsError, Signature, Values
+from perennial.models.columns import BadRowsError, Signature, Values
 
 if TYPE_CHECKING:
     import pandas as pd
