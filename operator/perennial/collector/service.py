@@ -53,7 +53,8 @@ class Collector:
         self._standing = Standing()
         self._revisions = Revisions()
         self._members: Mapping[Slot, tuple[str, ...]] | None = None
-        self._slow_due = self._prune_due = 0.0
+        self._slow_due = 0.0
+        self._prune_due = monotonic() + PRUNE_SECONDS
         self._lock = asyncio.Lock()
         self._changed = asyncio.Event()
         self._closed = False
