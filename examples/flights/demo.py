@@ -8,8 +8,8 @@ in build/demo/story.json: a list of {time, object, what, evidence}, in order.
 """
 
 import json
+import math
 import os
-import re
 import subprocess
 import sys
 import time
@@ -247,10 +247,10 @@ class Demo:
             return history[0] if history else None
 
         record = self.until("the rollback", rolled_back, 240, self.trial)
-        found = re.search(r"after (\d+) requests .* e-value (\S+)", record["message"])
+        found = next((item for item in record.get("findings", ()) if item["verdict"] == "Fail"), None)
         if record["decision"] != "RolledBack" or found is None or deployment()["stable"]["version"] != before:
             raise DidNotHappenError(f"The bad candidate was not rolled back by the e-process: {record}")
-        requests, e_value = int(found[1]), found[2]
+        requests, e_value = found["samples"], f"10^{float(found['evidence']['harm']) / math.log(10):.1f}"
         if requests > MOST_REQUESTS:
             raise DidNotHappenError(f"The rollback took {requests} requests; {MOST_REQUESTS} may do")
         evidence = {"requests": requests, "eValue": e_value, "decision": record}
@@ -276,7 +276,7 @@ class Demo:
         found = next(item for item in status["slos"] if item["name"] == SLO)
         evidence = {"falseNegativeRate": found["value"], "date": replayed(), **found}
         self.story.tell(f"ModelDeployment/{NAME}", "Late flights are missed", evidence)
-        return found["cohort"]
+        return next(item["cohort"] for item in collector()["monitoring"] if item["finding"]["name"] == SLO)
 
     def cure(self, since: str) -> None:
         """It retrains itself, passes the gate against the champion, and is promoted step by step."""

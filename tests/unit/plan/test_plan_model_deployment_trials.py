@@ -77,6 +77,10 @@ def test_a_roll_back_is_remembered_with_its_evidence() -> None:
         "40 of them bad (stable: 90 of 9000), e-value 24.5 (needed 20). errors is Fail. "
         "The collector set its weight to 0 at 11:59:59 UTC."
     )
+    assert [(item["name"], item["verdict"], item["samples"]) for item in entry["findings"]] == [
+        ("errors", "Fail", 1000)
+    ]
+    assert entry["findings"][0]["evidence"]["harm"] == "3.2"
     assert message(plan, "Stalled").startswith(entry["message"])
     assert [event.type for event in plan.events] == ["Warning"]
 

@@ -34,7 +34,9 @@ def braked(situation: Situation, now: datetime) -> Transition | None:
     candidate, said = situation.status.canary, situation.seen.collector.value
     if candidate is None or said is None or said.brake is None or said.brake.canary_id != candidate.id:
         return None
-    return _rolled_back(situation, candidate, reasons.HARMFUL, _evidence(said.brake), now)
+    shown = on_trial(said.brake.verdict)
+    findings = (shown, *(item for item in _findings(situation) if item.name != shown.name))
+    return _rolled_back(situation, candidate, reasons.HARMFUL, _evidence(said.brake), now, findings=findings)
 
 
 def harmed(situation: Situation, now: datetime) -> Transition | None:
@@ -296,13 +298,21 @@ def _promoted(situation: Situation, candidate: Candidate, reason: str, now: date
     )
 
 
-def _rolled_back(situation: Situation, candidate: Candidate, reason: str, why: str, now: datetime) -> Transition:
+def _rolled_back(
+    situation: Situation,
+    candidate: Candidate,
+    reason: str,
+    why: str,
+    now: datetime,
+    *,
+    findings: tuple[Finding, ...] | None = None,
+) -> Transition:
     return record.rolled_back(
         situation.status,
         candidate,
         reason=reason,
         message=f"{_named(candidate)} is rolled back: {why}",
-        findings=_findings(situation),
+        findings=_findings(situation) if findings is None else findings,
         keep=_warm(situation),
         now=now,
     )

@@ -1,5 +1,7 @@
 """What the collector found, as status shows it."""
 
+from math import isfinite
+
 from perennial.api.messages.state import MonitorVerdict, SloVerdict
 from perennial.terms.finding import Evidence, Finding
 from perennial.terms.text import clip, decimal
@@ -49,4 +51,4 @@ def _rate(bad: int, total: int) -> str | None:
 
 
 def _number(value: float | None) -> str | None:
-    return decimal(value) if value is not None else None
+    return decimal(value) if value is not None and isfinite(value) else None
