@@ -24,8 +24,9 @@ import aiohttp
 from accounts import Accounts
 from aiohttp import web
 
-from perennial.api.messages.policy import Arm, Canary, ErrorRate, Monitoring, Policy, SloPolicy
+from perennial.api.messages.policy import Arm, Canary, Monitoring, Policy, SloPolicy
 from perennial.api.messages.state import State
+from perennial.families.slos import Requests
 from perennial.plan.model_deployment.router import Addresses, bootstrap, token_secret
 from perennial.terms.words import Slot
 
@@ -313,5 +314,5 @@ def policy(
     revision: str = "p1",
 ) -> Policy:
     """Return a policy with slot a stable; by default one SLO on errors."""
-    promised = slos or (SloPolicy(name="errors", error_rate=ErrorRate(max=0.05, max_ratio=1.25)),)
+    promised = slos or (SloPolicy(name="errors", requests=Requests(max="0.05", max_ratio="1.25")),)
     return Policy(revision=revision, stable="a", arms=ARMS, canary=trial, slos=promised, monitoring=monitoring)

@@ -241,10 +241,8 @@ def check_policy(policy: Policy) -> None:
     if len(set(names)) < len(names):
         raise BadInputError("slos: names must be unique")
     for i, slo in enumerate(policy.slos):
-        if (slo.error_rate is None) == (slo.outcome is None):
-            raise BadInputError(f"slos[{i}]: must have exactly one of errorRate and outcome")
-        if slo.error_rate is not None and slo.error_rate.max is None and slo.error_rate.max_ratio is None:
-            raise BadInputError(f"slos[{i}].errorRate: must have max or maxRatio")
+        if (slo.requests is None) == (slo.outcome is None):
+            raise BadInputError(f"slos[{i}]: must have exactly one of requests and outcome")
 
 
 def _ticks_of(canary: Canary, counted: Counted, moment: float) -> list[Tick]:

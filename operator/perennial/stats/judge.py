@@ -1,175 +1,188 @@
-"""The verdict on a canary's promise about errors, from the table of its ticks.
+"""The verdict on a promise about a canary, from its evidence. Numbers and reasons; sentences are the family's.
 
 Decisions in order: no measurement is NoData; shown harm is Fail; traffic that is not split as it was told to be is
-Undecided (a comparison under broken routing means nothing, only the candidate's own limit still counts); shown safety
-on the current step is Pass; all else is Undecided, with about how many more requests are needed.
+Undecided (it holds a promotion, and never a brake: the comparison goes by the shares that were seen); every stated
+condition shown safe on the current step is Pass; all else is Undecided, with about how many more requests are needed.
 """
 
-from datetime import datetime
-from math import ceil, log
+from dataclasses import dataclass
+from math import log, pi
 
-from perennial.api.messages.policy import Canary, ErrorRate, SloPolicy
-from perennial.api.messages.state import Count, SloVerdict
-from perennial.stats.evidence import Evidence, Promise, Ticks, Totals
-from perennial.stats.rates import Counts, LimitTest, log_mean_exp, rate_interval, requests_until
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.stats.evidence import Evidence, Look, Promise
+from perennial.stats.needed import requests_needed
+from perennial.stats.rates import FloatArray, rate_interval
+from perennial.terms import reasons
+from perennial.terms.reasons import Reason
 from perennial.terms.words import Verdict
 
 SHARE_ALPHA = 0.001
 """Probability of calling sound routing a sample-ratio mismatch, over a whole step."""
 
+REASONS: tuple[tuple[Reason, Verdict], ...] = (
+    (reasons.MORE_REQUESTS_NEEDED, Verdict.UNDECIDED),
+    (reasons.SHARED_INCIDENT, Verdict.UNDECIDED),
+    (reasons.SHOWN_SAFE, Verdict.PASS),
+    (reasons.NO_REQUESTS_IN_STEP, Verdict.NO_DATA),
+    (reasons.SAMPLE_RATIO_MISMATCH, Verdict.UNDECIDED),
+    (reasons.MORE_REJECTED, Verdict.FAIL),
+    (reasons.REQUESTS_LIMIT_EXCEEDED, Verdict.FAIL),
+    (reasons.WORSE_THAN_STABLE, Verdict.FAIL),
+    (reasons.ALL_FAILED, Verdict.FAIL),
+    (reasons.NO_REQUESTS, Verdict.NO_DATA),
+)
+"""What `decide` may say, in ascending order of precedence."""
+FAILS = np.array([verdict is Verdict.FAIL for _, verdict in REASONS])
+PASSES = np.array([verdict is Verdict.PASS for _, verdict in REASONS])
 
-def judge_error_rate(slo: SloPolicy, canary: Canary, ticks: Ticks, now: datetime, critical: int = 1) -> SloVerdict:
-    """Judge an error-rate SLO on all that is known of a canary.
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What log E must reach. `harm` is that of a test that may spend all of one promise's risk; see `Split`."""
+
+    harm: float
+    safe: float
+
+    @classmethod
+    def of(cls, alpha: float, beta: float, promises: int = 1, attempt: int = 1) -> "Levels":
+        """Return the levels of each of some critical promises, in a lineage's trial number `attempt`, from 1."""
+        return cls(log(max(promises, 1) / spent(alpha, attempt)), -log(spent(beta, attempt)))
+
+
+def spent(level: float, attempt: int) -> float:
+    """Return the part of a level for the attempt with this number, from 1: the parts of all of them add up to it."""
+    if attempt < 1:
+        raise ValueError(f"attempts count from 1, not {attempt}")
+    return level * 6 / (pi * attempt) ** 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A promise judged on a canary. Counts are of the whole canary, those of the `step` of its current one.
+
+    `log_e_harm` is that of the test that found harm, or of the one that is nearest to it. `needed` is about how many
+    more candidate requests a decision needs, `eta_seconds` how long that takes at the present pace.
+    """
+
+    verdict: Verdict
+    reason: Reason
+    candidate: tuple[int, int]
+    stable: tuple[int, int]
+    rejected: tuple[int, int]
+    """Requests that the candidate answered 4xx, and stable."""
+    step_candidate: int
+    step_total: int
+    log_e_harm: float
+    log_e_safe: float
+    threshold_harm: float
+    threshold_safe: float
+    low: float | None
+    high: float | None
+    needed: int | None
+    eta_seconds: float | None
+
+
+def decide(
+    promise: Promise, look: Look, levels: Levels, *, current: NDArray[np.bool_] | bool = True
+) -> NDArray[np.int64]:
+    """Return the index into `REASONS` of what is decided at each look, of the looks' shape.
+
+    `current`: whether the look's step is the canary's, for a step that has had no tick yet is judged on nothing.
+    """
+    split = promise.split
+    worse = look.worse >= levels.harm - log(split.worse)
+    broken = look.limit >= levels.harm - log(split.worse)
+    alone = np.zeros(np.shape(look.worse), np.bool_)
+    mismatch = look.share >= -log(SHARE_ALPHA)
+    safe = np.ones(np.shape(look.worse), np.bool_)
+    if promise.limit is not None:
+        safe &= look.safe_limit >= levels.safe
+        alone = look.alone >= levels.harm - log(split.alone)
+    if promise.ratio is not None:
+        safe &= look.safe_ratio >= levels.safe
+    more_rejected = np.zeros(safe.shape, np.bool_)
+    for each in look.beside:
+        more_rejected |= each >= levels.harm - log(split.beside)
+    ways: tuple[tuple[Reason, NDArray[np.bool_]], ...] = (
+        (reasons.SHARED_INCIDENT, broken),
+        (reasons.SHOWN_SAFE, safe),
+        (reasons.NO_REQUESTS_IN_STEP, (look.step.candidate_total == 0) | ~np.asarray(current)),
+        (reasons.SAMPLE_RATIO_MISMATCH, mismatch & np.asarray(current)),
+        (reasons.MORE_REJECTED, more_rejected),
+        (reasons.REQUESTS_LIMIT_EXCEEDED, (broken & worse) | alone),
+        (reasons.WORSE_THAN_STABLE, worse & ~broken & (promise.ratio is not None)),
+        (reasons.ALL_FAILED, look.hard_stop),
+        (reasons.NO_REQUESTS, (look.total.candidate_total == 0) & (look.total.candidate_bad == 0)),
+    )
+    names = [reason for reason, _ in REASONS]
+    result = np.zeros(safe.shape, np.int64)
+    for reason, where in ways:
+        result = np.where(where, names.index(reason), result)
+    return result
+
+
+def judge(promise: Promise, evidence: Evidence, levels: Levels, step: int, now: float) -> Judgement:
+    """Judge a canary on all that is known of it.
 
     Args:
-        slo: the promise; `error_rate` must be set.
-        canary: the trial; its alpha is split over the critical SLOs and over an SLO's two tests of harm.
-        ticks: all ticks of this canary (and of no other), in order of time.
-        now: the time of judging; only the estimate of the time still needed depends on it.
-        critical: the number of Critical error-rate SLOs of the same policy.
+        promise: what must hold.
+        evidence: of all ticks of this canary (and of no other), of one canary alone.
+        levels: what must be reached.
+        step: the canary's current step.
+        now: the time of judging, seconds since the epoch; only the estimate of the time still needed depends on it.
     """
-    rate = _rate_of(slo)
-    promise = Promise.of(rate)
-    return judge_evidence(slo, canary, Evidence.none(promise).fold(promise, canary.step, ticks), now, critical)
-
-
-def judge_evidence(slo: SloPolicy, canary: Canary, evidence: Evidence, now: datetime, critical: int = 1) -> SloVerdict:
-    """Judge like `judge_error_rate`, from evidence that was folded tick by tick."""
-    rate = _rate_of(slo)
-    promise = Promise.of(rate)
-    harm_threshold = log(max(critical, 1) * len(promise.harm) / canary.alpha)
-    safe_threshold = -log(canary.beta)
-    mismatch = bool(float(log_mean_exp(evidence.share)) >= -log(SHARE_ALPHA))
-    # The tests that still mean something: a comparison does not when the routing is broken.
-    sound = [i for i, test in enumerate(promise.harm) if isinstance(test, LimitTest) or not mismatch]
-    log_e_harm = max((evidence.harm_peak[i] for i in sound), default=None)
-    log_e_safe = float(log_mean_exp(evidence.safe))
-    needed = _needed(promise, evidence, harm_threshold, safe_threshold)
-    eta = _seconds_for(needed, evidence, now)
-
-    if evidence.canary.candidate_total == 0:
-        outcome = Verdict.NO_DATA, "NoRequests", "no request has reached the candidate yet"
-    elif log_e_harm is not None and log_e_harm >= harm_threshold:
-        index = max(sound, key=lambda i: evidence.harm_peak[i])
-        outcome = Verdict.FAIL, *_harm_found(rate, promise, index, evidence.canary)
-    elif mismatch:
-        outcome = Verdict.UNDECIDED, "SampleRatioMismatch", _mismatch(evidence.step)
-    elif evidence.step.candidate_total == 0:
-        outcome = Verdict.NO_DATA, "NoRequestsInStep", "no request has reached the candidate in this step yet"
-    elif log_e_safe >= safe_threshold:
-        outcome = Verdict.PASS, "ShownSafe", _safety_found(rate, evidence.step)
-    else:
-        outcome = Verdict.UNDECIDED, "MoreRequestsNeeded", _undecided(evidence.canary, needed, eta)
-    verdict, reason, message = outcome
-    undecided = verdict is Verdict.UNDECIDED and not mismatch
-    low, high = rate_interval(evidence.canary.candidate_total, evidence.canary.candidate_bad)
-    return SloVerdict(
-        slo=slo.name,
-        role=slo.role,
+    look = evidence.look
+    current = int(evidence.step) == step
+    reason, verdict = REASONS[int(decide(promise, look, levels, current=current))]
+    undecided = reason in {reasons.MORE_REQUESTS_NEEDED, reasons.SHARED_INCIDENT}
+    if undecided and evidence.plain is not None:
+        plainly = REASONS[int(decide(promise, evidence.plain.look, levels, current=current))]
+        if plainly[1] in {Verdict.FAIL, Verdict.PASS}:
+            reason = reasons.OVER_DISPERSED
+    needed = requests_needed(promise, evidence, levels.harm, levels.safe) if undecided else None
+    total, bad = int(look.total.candidate_total), int(look.total.candidate_bad)
+    low, high = rate_interval(max(total, bad), bad)
+    log_e_harm, threshold_harm = _harm(promise, look, levels.harm)
+    safe = [float(look.safe_limit)] * (promise.limit is not None) + [float(look.safe_ratio)] * (
+        promise.ratio is not None
+    )
+    rejected = evidence.beside[0].total if evidence.beside else None
+    return Judgement(
         verdict=verdict,
         reason=reason,
-        message=message,
-        candidate=Count(total=evidence.canary.candidate_total, bad=evidence.canary.candidate_bad),
-        stable=Count(total=evidence.canary.stable_total, bad=evidence.canary.stable_bad),
-        log_e_harm=max(evidence.harm_peak) if log_e_harm is None else log_e_harm,
-        log_e_safe=log_e_safe,
-        log_threshold_harm=harm_threshold,
-        log_threshold_safe=safe_threshold,
-        low=low if evidence.canary.candidate_total else None,
-        high=high if evidence.canary.candidate_total else None,
-        needed=needed if undecided else None,
-        eta_seconds=eta if undecided else None,
+        candidate=(total, bad),
+        stable=(int(look.total.stable_total), int(look.total.stable_bad)),
+        rejected=(0, 0) if rejected is None else (int(rejected.candidate_bad), int(rejected.stable_bad)),
+        step_candidate=int(look.step.candidate_total) if current else 0,
+        step_total=int(look.step.candidate_total + look.step.stable_total) if current else 0,
+        log_e_harm=log_e_harm,
+        log_e_safe=min(safe) if current else 0.0,
+        threshold_harm=threshold_harm,
+        threshold_safe=levels.safe,
+        low=low if total else None,
+        high=high if total else None,
+        needed=needed,
+        eta_seconds=_seconds_for(needed, evidence, current, now),
     )
 
 
-def _rate_of(slo: SloPolicy) -> ErrorRate:
-    if slo.error_rate is None:
-        raise ValueError(f"SLO {slo.name} is not about an error rate")
-    return slo.error_rate
+def _harm(promise: Promise, look: Look, level: float) -> tuple[float, float]:
+    """Return log E of the test of harm that decided, or of the nearest one, and what it must reach."""
+    split = promise.split
+    ways: list[tuple[FloatArray, float]] = [(each, split.beside) for each in look.beside]
+    if promise.ratio is not None:
+        ways.append((look.worse, split.worse))
+    if promise.limit is not None:
+        ways += [(np.minimum(look.limit, look.worse), split.worse), (look.alone, split.alone)]
+    log_e, part = max(ways, key=lambda way: float(way[0]) + log(way[1]))
+    return float(log_e), level - log(part)
 
 
-def _needed(promise: Promise, evidence: Evidence, harm_threshold: float, safe_threshold: float) -> int | None:
-    """Return about how many more candidate requests decide, either way; None where no number of them would."""
-    expected = _expected_counts(promise, evidence.canary)
-    ways = [
-        requests_until(sums, test.increments(expected), threshold)
-        for sums, test, threshold in (
-            *((sums, test, harm_threshold) for sums, test in zip(evidence.harm, promise.harm, strict=True)),
-            (evidence.safe, promise.safe, safe_threshold),
-        )
-    ]
-    found = [requests for requests in ways if requests is not None]
-    return max(1, ceil(min(found))) if found else None
-
-
-def _expected_counts(promise: Promise, totals: Totals) -> Counts:
-    """Return what one more candidate request brings: itself, the stable requests beside it, and the bad among them.
-
-    Each arm's rate is shrunk by one bad request towards what is plausible before any was seen, so that the first
-    hundred requests do not promise a certain end.
-    """
-    limit = promise.safe.limit if isinstance(promise.safe, LimitTest) else 0.01
-    plausible = (totals.stable_bad + 1) / (totals.stable_total + 2 / limit)
-    candidate = (totals.candidate_bad + 1) / (totals.candidate_total + 1 / plausible)
-    stable_requests = totals.stable_total / max(totals.candidate_total, 1) if totals.stable_total else 0.0
-    return Counts(1.0, candidate, stable_requests, plausible * stable_requests)
-
-
-def _seconds_for(needed: int | None, evidence: Evidence, now: datetime) -> float | None:
+def _seconds_for(needed: int | None, evidence: Evidence, current: bool, now: float) -> float | None:
     """Return how long the needed requests take at the pace of this step."""
-    if needed is None or evidence.step_since is None or evidence.step.candidate_total == 0:
+    seen = float(evidence.look.step.candidate_total)
+    if needed is None or not current or seen == 0 or np.isnan(evidence.since):
         return None
-    elapsed = max(now.timestamp() - evidence.step_since, 1.0)
-    return needed * elapsed / evidence.step.candidate_total
-
-
-def _harm_found(rate: ErrorRate, promise: Promise, index: int, totals: Totals) -> tuple[str, str]:
-    found = f"{_failed(totals.candidate_bad, totals.candidate_total)} of the candidate"
-    if isinstance(promise.harm[index], LimitTest):
-        return "LimitExceeded", f"{found} failed: shown to be more than {_percent(rate.max or 0)}"
-    beside = _failed(totals.stable_bad, totals.stable_total)
-    return "WorseThanStable", f"{found} failed, of stable {beside}: shown to be worse than stable"
-
-
-def _safety_found(rate: ErrorRate, totals: Totals) -> str:
-    found = f"{_failed(totals.candidate_bad, totals.candidate_total)} of the candidate in this step failed"
-    if rate.max is not None:
-        return f"{found}: shown to be less than {_percent(rate.max)}"
-    beside = _failed(totals.stable_bad, totals.stable_total)
-    return f"{found}, of stable {beside}: shown to be less than {rate.max_ratio:g} times stable's rate"
-
-
-def _mismatch(totals: Totals) -> str:
-    share = totals.candidate_total / max(totals.candidate_total + totals.stable_total, 1)
-    return (
-        f"the candidate got {_percent(share)} of the requests in this step, which its weight does not explain; "
-        "check the routing before trusting a comparison"
-    )
-
-
-def _undecided(totals: Totals, needed: int | None, eta: float | None) -> str:
-    found = f"{_failed(totals.candidate_bad, totals.candidate_total)} of the candidate failed"
-    if needed is None:
-        return f"{found}, too close to the limit to say how many more are needed"
-    more = f"{found}; about {_rounded(needed):,} more requests are needed"
-    return more if eta is None else f"{more}, ≈ {_duration(eta)}"
-
-
-def _failed(bad: int, total: int) -> str:
-    return f"{_percent(bad / total if total else 0)} ({bad:,} of {total:,} requests)"
-
-
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.3g} %"
-
-
-def _rounded(number: int) -> int:
-    """Return a count with two significant digits: it is an estimate."""
-    return round(number, min(2 - len(str(number)), 0))
-
-
-def _duration(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 1):.0f} s"
+    return needed * max(now - float(evidence.since), 1.0) / seen

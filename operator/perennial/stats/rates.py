@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 GRID_POINTS = 24
-HARM_SCALE = 0.7
-"""Scale of the alternatives in log rate ratio that are worse: a median of 1.6 times the stable version's rate."""
+LEAST_LOG = -1e300
+"""The logarithm of nothing, as a finite number."""
+HARM_SCALE = 0.6
+"""Scale of the alternatives in log rate ratio that are worse: a median of 1.5 times the stable version's rate."""
 SAFE_SCALE = 0.35
 """The same for alternatives below a tolerated ratio: a healthy candidate is only a little below it."""
 LIMIT_SCALE = 1.0
@@ -54,8 +56,9 @@ def half_normal(scale: float, points: int = GRID_POINTS) -> FloatArray:
 
 def log_mean_exp(log_values: FloatArray) -> FloatArray:
     """Return log(mean(exp(x))) over the last axis, without overflow."""
-    top = log_values.max(axis=-1, keepdims=True)
-    mean: FloatArray = np.log(np.exp(log_values - top).mean(axis=-1)) + top[..., 0]
+    top = np.maximum(log_values.max(axis=-1, keepdims=True), LEAST_LOG)
+    with np.errstate(divide="ignore"):
+        mean: FloatArray = np.log(np.exp(log_values - top).mean(axis=-1)) + top[..., 0]
     return mean
 
 
@@ -84,12 +87,23 @@ class RatioTest:
     def increments(self, counts: Counts) -> FloatArray:
         """Return what each tick adds to the log likelihood ratios: the counts' shape, then (grid points,)."""
         candidate, stable = np.asarray(counts.candidate_total, float), np.asarray(counts.stable_total, float)
-        share = (candidate / np.maximum(candidate + stable, 1e-300))[..., None]
-        bad = np.asarray(counts.candidate_bad, float)[..., None]
-        all_bad = bad + np.asarray(counts.stable_bad, float)[..., None]
-        ratio = np.exp(self.log_ratios)
-        change = np.log1p((self.null - 1) * share) - np.log1p((ratio - 1) * share)
-        result: FloatArray = bad * (self.log_ratios - log(self.null)) + all_bad * change
+        share = candidate / np.maximum(candidate + stable, 1e-300)
+        return self.of_events(np.asarray(counts.candidate_bad, float), np.asarray(counts.stable_bad, float), share)
+
+    def of_events(self, candidate_bad: FloatArray, stable_bad: FloatArray, share: FloatArray) -> FloatArray:
+        """Return the same, given the candidate's share of the requests: a number within 0..1 for each count."""
+        bad = candidate_bad[..., None]
+        result: FloatArray = bad * self.candidate_event() + (bad + stable_bad[..., None]) * self.any_event(share)
+        return result
+
+    def candidate_event(self) -> FloatArray:
+        """Return what a bad request adds because it is the candidate's, shape (grid points,)."""
+        return self.log_ratios - log(self.null)
+
+    def any_event(self, share: FloatArray) -> FloatArray:
+        """Return what any bad request adds at a share: the share's shape, then (grid points,)."""
+        at = share[..., None]
+        result: FloatArray = np.log1p((self.null - 1) * at) - np.log1p((np.exp(self.log_ratios) - 1) * at)
         return result
 
 
@@ -98,26 +112,34 @@ class LimitTest:
     """The candidate's rate against a constant limit; the stable version plays no part."""
 
     limit: float
-    rates: FloatArray
+    logits: FloatArray
+    """Log odds of the alternatives: a rate that is almost 1 is no float, its log odds are."""
 
     @classmethod
     def above(cls, limit: float, scale: float = LIMIT_SCALE) -> Self:
         """Test H0 "the rate is at most `limit`": much evidence means the limit is broken."""
-        return cls(limit, _expit(_logit(limit) + half_normal(scale)))
+        return cls(limit, _logit(limit) + half_normal(scale))
 
     @classmethod
     def below(cls, limit: float, scale: float = LIMIT_SCALE) -> Self:
         """Test H0 "the rate is at least `limit`": much evidence means the limit is kept."""
-        return cls(limit, _expit(_logit(limit) - half_normal(scale)))
+        return cls(limit, _logit(limit) - half_normal(scale))
 
     def increments(self, counts: Counts) -> FloatArray:
         """Return what each tick adds to the log likelihood ratios: the counts' shape, then (grid points,)."""
-        bad = np.asarray(counts.candidate_bad, float)[..., None]
-        good = np.asarray(counts.candidate_total, float)[..., None] - bad
-        result: FloatArray = bad * (np.log(self.rates) - log(self.limit)) + good * (
-            np.log1p(-self.rates) - log1p(-self.limit)
-        )
+        return self.of_requests(np.asarray(counts.candidate_total, float), np.asarray(counts.candidate_bad, float))
+
+    def of_requests(self, total: FloatArray, bad: FloatArray) -> FloatArray:
+        """Return the same of requests and bad ones; the good ones, total - bad, may be fewer than none in a tick."""
+        here = _logit(self.limit)
+        if_bad = np.logaddexp(0, -here) - np.logaddexp(0, -self.logits)
+        if_good = np.logaddexp(0, here) - np.logaddexp(0, self.logits)
+        result: FloatArray = bad[..., None] * if_bad + (total - bad)[..., None] * if_good
         return result
+
+    def odds(self) -> FloatArray:
+        """Return what a request adds that turns out to be bad instead of good, shape (grid points,)."""
+        return self.logits - _logit(self.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +161,7 @@ class ShareTest:
             total: both arms' requests, shape (ticks,).
             weight: the candidate's weight as a fraction within (0, 1), shape (ticks,).
         """
-        logit = (np.log(weight) - np.log1p(-weight))[:, None]
+        logit = (np.log(weight) - np.log1p(-weight))[..., None]
         edge = log(self.tolerance)
         beyond = edge + half_normal(self.scale)
         null = logit + np.concatenate([np.full(GRID_POINTS, edge), np.full(GRID_POINTS, -edge)])
@@ -147,7 +169,7 @@ class ShareTest:
         # log share = -log(1 + e^-x), log (1 - share) = -log(1 + e^x), x = log odds
         up = np.logaddexp(0, -null) - np.logaddexp(0, -other)
         down = np.logaddexp(0, null) - np.logaddexp(0, other)
-        result: FloatArray = candidate[:, None] * up + (total - candidate)[:, None] * down
+        result: FloatArray = candidate[..., None] * up + (total - candidate)[..., None] * down
         return result
 
 
@@ -231,8 +253,3 @@ def _boundary(outside: _Predicate, inside: float, beyond: float) -> float:
 
 def _logit(rate: float) -> float:
     return log(rate) - log1p(-rate)
-
-
-def _expit(logits: FloatArray) -> FloatArray:
-    rates: FloatArray = 1 / (1 + np.exp(-logits))
-    return rates

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from perennial.api.messages.policy import Arm, Canary, ErrorRate, Monitoring, Policy, SloPolicy
+from perennial.api.messages.policy import Arm, Canary, Monitoring, Policy, SloPolicy
 from perennial.api.messages.state import (
     Brake,
     Cohort,
@@ -21,7 +21,7 @@ from perennial.api.messages.state import (
     Weights,
 )
 from perennial.families.metrics.false_negative_rate import FalseNegativeRate
-from perennial.families.slos import Outcome
+from perennial.families.slos import Outcome, Requests
 from perennial.terms.finding import Finding
 from perennial.terms.words import Role, Verdict
 
@@ -32,7 +32,7 @@ POLICY = Policy(
     arms={"a": Arm(version="s", model_version="3"), "b": Arm(version="c", model_version="4")},
     canary=Canary(id="1-c", slot="b", step=1, weight=100, started_time=NOW, step_started_time=NOW),
     slos=(
-        SloPolicy(name="errors", error_rate=ErrorRate(max=0.01, max_ratio=1.25)),
+        SloPolicy(name="errors", requests=Requests(max="0.01", max_ratio="1.25")),
         SloPolicy(
             name="missed", role=Role.ADVISORY, outcome=Outcome(false_negative_rate=FalseNegativeRate(), max="0.7")
         ),
@@ -94,7 +94,7 @@ def test_names_on_the_wire_are_camel_case() -> None:
     written = STATE.model_dump(mode="json")
     assert {"policyRevision", "weights", "cohorts"} <= written.keys()
     assert {"logEHarm", "logThresholdSafe", "etaSeconds"} <= written["verdicts"][0].keys()
-    assert "maxRatio" in POLICY.model_dump(mode="json")["slos"][0]["errorRate"]
+    assert "maxRatio" in POLICY.model_dump(mode="json")["slos"][0]["requests"]
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_names_on_the_wire_are_camel_case() -> None:
         {"canary": {**POLICY.model_dump(mode="json")["canary"], "weight": 1001}},
         {"canary": {**POLICY.model_dump(mode="json")["canary"], "alpha": 0}},
         {"monitoring": {"cohortSeconds": 0, "maxLabelDelaySeconds": 0}},
-        {"slos": [{"name": "errors", "errorRate": {"max": 1.0}}]},
-        {"slos": [{"name": "errors", "errorRate": {"maxRatio": 1.0}}]},
+        {"slos": [{"name": "errors", "requests": {"max": "1.0"}}]},
+        {"slos": [{"name": "errors", "requests": {"maxRatio": "1.0"}}]},
     ],
     ids=str,
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perennial.api.messages.policy import Arm, Canary, ErrorRate, Policy, SloPolicy, Watch
+from perennial.api.messages.policy import Arm, Canary, Policy, SloPolicy, Watch
 from perennial.collector.clock import Clock
 from perennial.collector.database import Database
 from perennial.collector.journal import Journal
@@ -18,6 +18,7 @@ from perennial.collector.rtds import WeightServer
 from perennial.collector.service import TRIAL_SECONDS, Collector
 from perennial.collector.signals import Reading
 from perennial.collector.ticks import read_brake, read_ticks
+from perennial.families.slos import Requests
 from perennial.stats.sums import Sums
 from perennial.stats.ticks import ABANDONED, ANSWERED, REJECTED, REQUESTS, UNFINISHED
 from perennial.terms.words import Permille, Slot
@@ -104,7 +105,7 @@ def policy(
     if canary is not None:
         slot: Slot = "b" if stable == "a" else "a"
         trial = Canary(id=canary, slot=slot, step=step, weight=weight, started_time=NOW, step_started_time=NOW)
-    slos = (SloPolicy(name="errors", error_rate=ErrorRate(max=0.05)),)
+    slos = (SloPolicy(name="errors", requests=Requests(max="0.05")),)
     revision = f"{canary}-{step}-{weight}-{stable}"
     return Policy(revision=revision, stable=stable, arms=ARMS, canary=trial, watch=watch, slos=slos)
 

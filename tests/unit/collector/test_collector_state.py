@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from perennial.api.messages.policy import Arm, Canary, ErrorRate, Monitoring, Policy, SloPolicy
+from perennial.api.messages.policy import Arm, Canary, Monitoring, Policy, SloPolicy
 from perennial.api.messages.state import State, Weights
 from perennial.collector.bodies import BadInputError
 from perennial.collector.cohort_sums import key_of
@@ -97,8 +97,7 @@ def test_weights_follow_the_policy() -> None:
         ({"arms": {"a": ARMS["a"]}, "canary": TRIAL}, "arms: must tell what the canary's slot runs"),
         ({"stable": "b", "canary": TRIAL}, "canary.slot: must not be the stable slot"),
         ({"slos": (MISSED, MISSED)}, "slos: names must be unique"),
-        ({"slos": (SloPolicy(name="x"),)}, "slos[0]: must have exactly one of errorRate and outcome"),
-        ({"slos": (SloPolicy(name="x", error_rate=ErrorRate()),)}, "slos[0].errorRate: must have max or maxRatio"),
+        ({"slos": (SloPolicy(name="x"),)}, "slos[0]: must have exactly one of requests and outcome"),
     ],
 )
 def test_a_policy_whose_parts_do_not_fit_is_refused(changes: dict[str, object], message: str) -> None:

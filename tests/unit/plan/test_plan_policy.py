@@ -37,8 +37,8 @@ def test_a_policy_is_the_spec_and_the_recorded_status() -> None:
         ("flaky", Role.ADVISORY),
         ("missed", Role.CRITICAL),
     ]
-    assert told.slos[0].error_rate is not None
-    assert (told.slos[0].error_rate.max, told.slos[0].error_rate.max_ratio) == (0.01, 1.25)
+    assert told.slos[0].requests is not None
+    assert (told.slos[0].requests.max, told.slos[0].requests.max_ratio) == ("0.01", "1.25")
     assert told.slos[2].outcome is not None
     assert told.slos[2].outcome == Outcome(false_negative_rate=FalseNegativeRate(), max="0.7")
     assert told.monitoring is not None

@@ -4,22 +4,16 @@ A canary is rolled back when harm is shown before safety, promoted when safety i
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import log
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from perennial.api.messages.policy import Canary, ErrorRate, SloPolicy
-from perennial.stats.evidence import Evidence, Promise, Tick, Ticks
-from perennial.stats.judge import judge_evidence
 from perennial.stats.rates import Counts, FloatArray, LimitTest, RateTest, RatioTest, log_e_path
-from perennial.terms.words import Verdict
 
 ALPHA = BETA = 0.05
 NEVER = 10**9
-BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -174,33 +168,3 @@ def test_a_broken_candidate_is_found_within_a_hundred_requests() -> None:
     )
     assert outcome.rolled_back == 1
     assert outcome.requests * 0.1 <= 100
-
-
-@pytest.mark.parametrize(
-    ("promised", "stable_rate", "candidate_rate"),
-    [(ErrorRate(max=0.05), 0.01, 0.01), (ErrorRate(max_ratio=1.25), 0.05, 0.10)],
-)
-def test_half_way_the_requests_that_are_needed_are_told_within_30_percent(
-    promised: ErrorRate, stable_rate: float, candidate_rate: float
-) -> None:
-    """In the median of 40 canaries at 20 requests a tick, half of them the candidate's."""
-    chance = np.random.default_rng(12)
-    promise, told = Promise.of(promised), []
-    slo = SloPolicy(name="errors", error_rate=promised)
-    trial = Canary(id="c", slot="b", step=0, weight=500, started_time=BEGAN, step_started_time=BEGAN)
-    for _ in range(40):
-        evidence, path, verdict = Evidence.none(promise), [], Verdict.NO_DATA
-        for second in range(1000):
-            candidate, stable = int(chance.poisson(10)), int(chance.poisson(10))
-            bad = int(chance.binomial(candidate, candidate_rate)), int(chance.binomial(stable, stable_rate))
-            row = Tick(BEGAN.timestamp() + second, 0, 500, candidate, bad[0], stable, bad[1])
-            evidence = evidence.fold(promise, 0, Ticks.of([row]))
-            found = judge_evidence(slo, trial, evidence, BEGAN)
-            verdict = found.verdict
-            path.append((found.candidate.total, found.needed))
-            if verdict in {Verdict.PASS, Verdict.FAIL}:
-                break
-        assert verdict in {Verdict.PASS, Verdict.FAIL}
-        seen, needed = path[(len(path) - 1) // 2]
-        told.append(np.inf if needed is None else (seen + needed) / path[-1][0])
-    assert 0.7 <= float(np.median(told)) <= 1.3

@@ -11,6 +11,7 @@ from scipy import stats
 from scipy.special import betaln, xlog1py, xlogy
 
 from perennial.stats.rates import (
+    HARM_SCALE,
     Counts,
     LimitTest,
     RateTest,
@@ -47,7 +48,7 @@ def test_the_grid_is_half_normal() -> None:
 
 def test_the_ratio_test_is_what_the_paper_says() -> None:
     counts = Counts(np.array([40.0, 10.0]), np.array([5.0, 1.0]), np.array([60.0, 90.0]), np.array([2.0, 4.0]))
-    ratios, null = np.exp(half_normal(0.7)), 1.0
+    ratios, null = np.exp(half_normal(HARM_SCALE)), 1.0
     products = []
     for ratio in ratios:
         likelihood = 1.0
@@ -61,7 +62,7 @@ def test_the_ratio_test_is_what_the_paper_says() -> None:
 
 def test_the_limit_test_is_a_mixture_of_likelihood_ratios() -> None:
     test = LimitTest.above(0.05)
-    ratios = stats.binom.pmf(9, 80, test.rates) / stats.binom.pmf(9, 80, 0.05)
+    ratios = stats.binom.pmf(9, 80, 1 / (1 + np.exp(-test.logits))) / stats.binom.pmf(9, 80, 0.05)
     assert log_e(test, Counts(np.array([80.0]), np.array([9.0]), np.array([0.0]), np.array([0.0]))) == pytest.approx(
         log(ratios.mean()), abs=1e-9
     )

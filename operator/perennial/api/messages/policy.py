@@ -10,28 +10,22 @@ from pydantic import Field
 
 from perennial.api.messages.wire import Asked
 from perennial.families.slos import Outcome
+from perennial.families.slos.base import Counted
+from perennial.families.slos.requests import Requests
 from perennial.terms.words import Permille, Role, Slot
 
 
-class ErrorRate(Asked):
-    """The share of requests that a server fails (5xx, timeouts, lost connections).
-
-    With `max`, Pass means: shown to be below it; Fail: shown to be above it. `max_ratio` compares with the stable
-    version under the same traffic: Fail means shown to be worse than stable; alone (no `max`), Pass means shown to be
-    below `max_ratio` times stable's rate.
-    """
-
-    max: Annotated[float, Field(gt=0, lt=1)] | None = None
-    max_ratio: Annotated[float, Field(gt=1)] | None = None
-
-
 class SloPolicy(Asked):
-    """One promise. Exactly one of `error_rate` (judged on canaries) and `outcome` (judged on matured cohorts)."""
+    """One promise. Exactly one of `requests` (judged on canaries) and `outcome` (judged on matured cohorts)."""
 
     name: str
     role: Role = Role.CRITICAL
-    error_rate: ErrorRate | None = None
+    requests: Requests | None = None
     outcome: Outcome | None = None
+
+    def counted(self) -> Counted | None:
+        """Return what is promised of requests, if anything is."""
+        return self.requests
 
 
 class Arm(Asked):

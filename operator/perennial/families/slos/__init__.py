@@ -4,14 +4,14 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
-from perennial.families.slos.base import Judged, Objective
+from perennial.families.slos.base import Counted, Judged, Objective
 from perennial.families.slos.outcome import Outcome
 from perennial.families.slos.requests import Requests
 from perennial.terms.forms import PartName
 from perennial.terms.part import OneOf, camel
 from perennial.terms.words import Role
 
-__all__ = ["SLO", "Objective", "Outcome", "Requests", "critical_on_trial", "judging"]
+__all__ = ["SLO", "Counted", "Objective", "Outcome", "Requests", "critical_on_trial", "judging"]
 
 
 class SLO(OneOf):

@@ -1,6 +1,6 @@
 """What the collector is told: a function of spec and of the status that is already written."""
 
-from perennial.api.messages.policy import Arm, Canary, ErrorRate, Monitoring, Policy, SloPolicy, Watch
+from perennial.api.messages.policy import Arm, Canary, Monitoring, Policy, SloPolicy, Watch
 from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
 from perennial.families.slos import SLO
 from perennial.manifests.build import hashed
@@ -55,10 +55,4 @@ def policy(spec: ModelDeploymentSpec, status: ModelDeploymentStatus) -> Policy |
 
 
 def _slo(slo: SLO) -> SloPolicy:
-    error_rate = None
-    if slo.requests is not None:
-        error_rate = ErrorRate(
-            max=float(slo.requests.max) if slo.requests.max else None,
-            max_ratio=float(slo.requests.max_ratio) if slo.requests.max_ratio else None,
-        )
-    return SloPolicy(name=slo.name, role=slo.role, error_rate=error_rate, outcome=slo.outcome)
+    return SloPolicy(name=slo.name, role=slo.role, requests=slo.requests, outcome=slo.outcome)
