@@ -9,6 +9,7 @@ from perennial.collector import cohorts, ticks
 from perennial.collector.cohort_sums import CohortRule
 from perennial.collector.counting import Baseline
 from perennial.collector.database import Database
+from perennial.stats.dispersion import Dispersion
 from perennial.stats.ticks import Tick, Ticks
 
 
@@ -18,21 +19,25 @@ class Journal:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def read(self) -> tuple[Policy | None, Mapping[str, Baseline]]:
-        """Return the policy that was put last, and where each router's counting goes on from."""
+    async def read(self) -> tuple[Policy | None, Mapping[str, Baseline], Dispersion]:
+        """Return the policy that was put last, where each router's counting goes on from, and how failures come."""
         return await self._database.run(_read)
 
-    async def put(self, policy: Policy, baselines: Mapping[str, Baseline]) -> None:
-        """Write down a policy and the baselines under it, durably."""
-        await self._database.run_durably(_put, policy, baselines)
+    async def put(self, policy: Policy, baselines: Mapping[str, Baseline], bursts: Dispersion) -> None:
+        """Write down a policy, the baselines under it and what its trial takes for known of bursts, durably."""
+        await self._database.run_durably(_put, policy, baselines, bursts)
+
+    async def learn(self, bursts: Dispersion) -> None:
+        """Write down what is known of how failures come in bursts."""
+        await self._database.run(ticks.write_bursts, bursts)
 
     async def trial(self, canary: str) -> tuple[Ticks, Brake | None]:
         """Return all ticks of a canary, and its brake."""
         return await self.ticks(canary), await self._database.run(ticks.read_brake, canary)
 
-    async def ticks(self, series: str) -> Ticks:
-        """Return all ticks of a series: of a canary's id, or of a watch."""
-        return await self._database.run(ticks.read_ticks, series)
+    async def ticks(self, series: str, after: float = 0.0) -> Ticks:
+        """Return the ticks of a series since a time: of a canary's id, or of a watch."""
+        return await self._database.run(ticks.read_ticks, series, after)
 
     async def write(
         self, taken: Mapping[str, Sequence[Tick]], baselines: Mapping[str, Baseline], brake: Brake | None = None
@@ -49,10 +54,11 @@ class Journal:
         await self._database.run(ticks.prune_ticks, canary)
 
 
-def _read(connection: Connection) -> tuple[Policy | None, Mapping[str, Baseline]]:
-    return ticks.read_policy(connection), ticks.read_baselines(connection)
+def _read(connection: Connection) -> tuple[Policy | None, Mapping[str, Baseline], Dispersion]:
+    return ticks.read_policy(connection), ticks.read_baselines(connection), ticks.read_bursts(connection)
 
 
-def _put(connection: Connection, policy: Policy, baselines: Mapping[str, Baseline]) -> None:
+def _put(connection: Connection, policy: Policy, baselines: Mapping[str, Baseline], bursts: Dispersion) -> None:
     ticks.write_policy(connection, policy, baselines)
+    ticks.write_bursts(connection, bursts)
     cohorts.configure(connection, CohortRule.of(policy))

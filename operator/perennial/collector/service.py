@@ -13,13 +13,15 @@ from perennial.collector.brake import Trial
 from perennial.collector.clock import Clock
 from perennial.collector.counting import Counted, Counting, Setting
 from perennial.collector.journal import Journal
-from perennial.collector.pods import members
+from perennial.collector.pods import Halves, Listed, members
 from perennial.collector.predictions import Predictions
 from perennial.collector.router_stats import Routers
 from perennial.collector.rtds import WeightServer
 from perennial.collector.standing import Standing, series_of
 from perennial.collector.state import Known, Revisions, build_state
 from perennial.collector.ticks import rows_of
+from perennial.collector.watched import Watched
+from perennial.stats.dispersion import Dispersion
 from perennial.stats.ticks import Tick, Ticks
 from perennial.terms.words import Permille, Slot
 
@@ -37,8 +39,8 @@ class Collector:
     """One ModelDeployment's collector, without its HTTP shell. All methods run on one event loop.
 
     Its parts: `counting`, where each router's counting goes on from; the journal, which outlives a restart; `trial`,
-    the evidence on the candidate, with the brake; the standing of the version that answers; `predictions`, with labels
-    and cohorts.
+    the evidence on the candidate, with the brake; `watched`, that on the version that answers; what is known of bursts
+    of failures, which a trial must take from before it; `predictions`, with labels and cohorts.
     """
 
     def __init__(self, journal: Journal, predictions: Predictions, routers: Routers, weights: WeightServer) -> None:
@@ -47,6 +49,9 @@ class Collector:
         self.policy: Policy | None = None
         self.trial: Trial | None = None
         self.brake: Brake | None = None
+        self.watched: Watched | None = None
+        self.bursts = Dispersion()
+        self._halves = Halves()
         self._brake_is_kept = False
         self._journal = journal
         self._clock = Clock()
@@ -63,7 +68,7 @@ class Collector:
     async def start(self) -> None:
         """Read what an earlier life has written, and go on from there."""
         await self.predictions.start()
-        policy, self.counting.baselines = await self._journal.read()
+        policy, self.counting.baselines, self.bursts = await self._journal.read()
         if policy is not None:
             await self._adopt(policy)
 
@@ -77,7 +82,7 @@ class Collector:
                     await self._begin(policy.canary)
                 if self.policy is None or desired_weights(policy, None) != self.weights.desired:
                     self.counting.forget_weights()
-                await self._journal.put(policy, self.counting.baselines)
+                await self._journal.put(policy, self.counting.baselines, self.bursts)
                 await self._adopt(policy)
                 log.info("policy adopted", extra={"revision": policy.revision, "canary": _id(policy.canary)})
         self._wake()
@@ -92,11 +97,14 @@ class Collector:
             await self._judge(counted, self._clock.now())
         if monotonic() >= self._slow_due:
             self._slow_due = monotonic() + SLOW_SECONDS
-            self._members = members((await self.routers.pods()).values())
+            listed = await self.routers.pods()
+            self._members = members(listed.values())
+            self._learn(listed)
             await self.predictions.refresh(self.policy)
         if monotonic() >= self._prune_due:
             self._prune_due = monotonic() + PRUNE_SECONDS
             await self._journal.prune(self._canary_id)
+            await self._journal.learn(self.bursts)
             await self.predictions.prune()
         self._wake()
 
@@ -125,6 +133,10 @@ class Collector:
         """Return the verdicts on the canary's promises; none without a canary."""
         return () if self.trial is None else self.trial.verdicts(_now())
 
+    def watch(self) -> tuple[SloVerdict, ...]:
+        """Return the verdicts on the version that answers, by itself; none while it isn't watched."""
+        return () if self.watched is None else self.watched.verdicts()
+
     def close(self) -> None:
         """Let go of everyone who waits."""
         self._closed = True
@@ -141,10 +153,12 @@ class Collector:
     async def _judge(self, counted: Counted, moment: float) -> None:
         """Add what was counted to what is judged, brake if it shows harm, write it down, and take it for past."""
         taken: dict[str, Sequence[Tick]] = {}
-        standing, trial, brake = self._standing, self.trial, self.brake
-        if self.policy is not None and (series := series_of(self.policy)):
+        standing, watched, trial, brake = self._standing, self.watched, self.trial, self.brake
+        if self.policy is not None and watched is not None and (series := series_of(self.policy)):
             standing, tick = standing.after(counted, self.policy.stable, moment)
-            taken |= {series: [tick]} if tick is not None else {}
+            if tick is not None:
+                taken[series] = [tick]
+                watched = watched.after(Ticks.of([tick]))
         canary = self._canary()
         if canary is not None and trial is not None and (ticks := _ticks_of(canary, counted, moment)):
             taken[canary.id] = ticks
@@ -158,7 +172,7 @@ class Collector:
         if taken or (canary is not None and counted.changed):
             await self._journal.write(taken, counted.baselines, None if self._brake_is_kept else brake)
             self._brake_is_kept = brake is not None
-        self._standing, self.trial = standing, trial
+        self._standing, self.watched, self.trial = standing, watched, trial
         self.counting.take(counted)
 
     def _setting(self) -> Setting:
@@ -175,13 +189,35 @@ class Collector:
         brake, trial = None, None
         if canary is not None:
             ticks, brake = await self._journal.trial(canary.id)
-            trial = Trial.of(policy, canary, ticks)
-            if len(ticks):
-                self._clock.not_before(float(ticks.time[-1]))
-        self.policy, self.brake, self.trial = policy, brake, trial
+            trial = Trial.of(policy, canary, ticks, phi=self.bursts.phi)
+            self._go_on_from(ticks)
+        watched = await self._watched_under(policy)
+        self.policy, self.brake, self.trial, self.watched = policy, brake, trial, watched
         self._brake_is_kept = brake is not None
         self.predictions.counted_anew()
         self._set_weights()
+
+    async def _watched_under(self, policy: Policy) -> Watched | None:
+        """Return what is known of the version that answers: what is known already, if the policy asks the same."""
+        series = series_of(policy)
+        if series is None or policy.watch is None:
+            return None
+        if self.watched is not None and self.watched.terms == Watched.terms_of(policy):
+            return self.watched
+        ticks = await self._journal.ticks(series, policy.watch.since.timestamp())
+        self._go_on_from(ticks)
+        return Watched.of(policy, ticks)
+
+    def _go_on_from(self, ticks: Ticks) -> None:
+        if len(ticks):
+            self._clock.not_before(float(ticks.time[-1]))
+
+    def _learn(self, listed: Mapping[str, Listed | None]) -> None:
+        """Learn of bursts from the pods of the version that answers, while no trial is judged by what is known."""
+        if self.policy is not None:
+            halves = self._halves.since(listed, self.policy.stable)
+            if halves is not None and self.policy.canary is None:
+                self.bursts = self.bursts.after(self._clock.now(), halves)
 
     def _canary(self) -> Canary | None:
         return None if self.policy is None else self.policy.canary
@@ -207,6 +243,7 @@ class Collector:
             members=None if self._members is None else dict(self._members),
             brake=self.brake,
             verdicts=self.verdicts(),
+            watch=self.watch(),
             monitored=self.predictions.monitored,
             tally=self.predictions.tally,
         )

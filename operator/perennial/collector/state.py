@@ -27,6 +27,7 @@ class Known:
     members: dict[Slot, tuple[str, ...]] | None
     brake: Brake | None
     verdicts: tuple[SloVerdict, ...]
+    watch: tuple[SloVerdict, ...]
     monitored: Monitored
     tally: Tally
 
@@ -42,6 +43,7 @@ def build_state(known: Known, now: datetime) -> State:
         members=known.members,
         brake=known.brake,
         verdicts=known.verdicts,
+        watch=known.watch,
         cohorts=() if policy is None else shown_cohorts(policy, monitored.cohorts, now),
         monitoring=() if policy is None else verdicts(policy, monitored, now),
         predictions=known.tally.predictions,
@@ -59,7 +61,7 @@ def matter(state: State) -> Any:
         state.weights.model_dump(mode="json"),
         state.members,
         None if state.brake is None else state.brake.canary_id,
-        [(v.slo, v.verdict, v.reason) for v in state.verdicts],
+        [[(v.slo, v.verdict, v.reason) for v in found] for found in (state.verdicts, state.watch)],
         [(c.start.timestamp(), c.version, c.matured) for c in state.cohorts],
         [
             (m.finding.name, m.finding.verdict, m.finding.reason, m.version, m.cohort and m.cohort.timestamp())
@@ -72,7 +74,7 @@ def matter(state: State) -> Any:
 def progress(state: State) -> Any:
     """Return what is nice to know now and then: it changes with each request, prediction and label."""
     return [
-        [(v.candidate.total, v.candidate.bad, v.stable.total, v.stable.bad) for v in state.verdicts],
+        [(v.candidate.total, v.candidate.bad, v.stable.total, v.stable.bad) for v in (*state.verdicts, *state.watch)],
         [(c.predictions, c.labelled) for c in state.cohorts],
         [state.predictions, state.repeated, state.dropped],
         state.labels.model_dump(),

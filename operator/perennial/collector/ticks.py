@@ -3,6 +3,7 @@
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from json import dumps, loads
 from time import time
 
 import numpy as np
@@ -13,6 +14,7 @@ from perennial.api.messages.state import Brake
 from perennial.collector.counting import Baseline, Setting
 from perennial.collector.database import read_setting, write_setting
 from perennial.collector.signals import Key, Reading, known
+from perennial.stats.dispersion import Dispersion
 from perennial.stats.sums import Sums
 from perennial.stats.ticks import Key as TickKey
 from perennial.stats.ticks import Row, Tick, Ticks
@@ -20,7 +22,7 @@ from perennial.terms.words import Slot
 
 KEEP_SECONDS = 86400.0
 """How long the ticks of an ended canary are kept."""
-_POLICY = "policy"
+_POLICY, _BURSTS = "policy", "bursts"
 
 
 def rows_of(counted: Mapping[Key, Row], candidate: Slot) -> Mapping[TickKey, Row]:
@@ -48,6 +50,17 @@ def write_policy(connection: sqlite3.Connection, policy: Policy, baselines: Mapp
     """Write the policy down, with the baselines that counting under it goes on from."""
     write_setting(connection, _POLICY, policy.model_dump_json())
     write_baselines(connection, baselines)
+
+
+def read_bursts(connection: sqlite3.Connection) -> Dispersion:
+    """Return what is known of how failures of the version that answers come in bursts."""
+    text = read_setting(connection, _BURSTS)
+    return Dispersion() if text is None else Dispersion.of(loads(text))
+
+
+def write_bursts(connection: sqlite3.Connection, bursts: Dispersion) -> None:
+    """Write it down."""
+    write_setting(connection, _BURSTS, dumps(bursts.numbers()))
 
 
 def read_baselines(connection: sqlite3.Connection) -> dict[str, Baseline]:
@@ -80,17 +93,18 @@ def write_baselines(connection: sqlite3.Connection, baselines: Mapping[str, Base
     )
 
 
-def read_ticks(connection: sqlite3.Connection, series: str) -> Ticks:
-    """Return all ticks of a series, in order. Raises ValueError for a signal that is not known."""
+def read_ticks(connection: sqlite3.Connection, series: str, after: float = 0.0) -> Ticks:
+    """Return the ticks of a series that ended after a time, in order. Raises ValueError for an unknown signal."""
+    which = (series, after)
     table = connection.execute(
-        "SELECT id, time, step, ifnull(weight, -1) FROM tick WHERE canary = ? ORDER BY id", (series,)
+        "SELECT id, time, step, ifnull(weight, -1) FROM tick WHERE canary = ? AND time > ? ORDER BY id", which
     )
     numbers, moments, steps, weights = np.array(table.fetchall(), float).reshape(-1, 4).T
     found: dict[TickKey, list[tuple[float, ...]]] = defaultdict(list)
     for signal, arm, group, *row in connection.execute(
         "SELECT s.signal, s.slot, s.grp, s.tick, s.n, s.total, s.squares FROM tick t JOIN tick_sum s ON s.tick = t.id "
-        "WHERE t.canary = ?",
-        (series,),
+        "WHERE t.canary = ? AND t.time > ?",
+        which,
     ):
         found[TickKey(signal, arm, group)].append(tuple(row))
     rows = {key: np.full((len(numbers), 3), np.nan) for key in found}

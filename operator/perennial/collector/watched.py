@@ -1,7 +1,7 @@
 """The version that answers, watched: its promises about requests that have a limit, judged on its own ticks alone."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Self
 
 from perennial.api.messages.policy import Policy, SloPolicy
@@ -25,9 +25,18 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """The version that answers, with the evidence on its promises: a function of its ticks."""
+    """The version that answers, with the evidence on its promises: a function of its ticks.
 
+    `terms` is what that evidence is about: under a policy of other terms it begins again.
+    """
+
+    terms: Hashable
     kept: tuple[Kept, ...]
+
+    @staticmethod
+    def terms_of(policy: Policy) -> Hashable:
+        """Return what the evidence is about: which version, since when, and what is promised of it."""
+        return policy.arms[policy.stable].version, policy.watch, policy.slos
 
     @classmethod
     def of(cls, policy: Policy, ticks: Ticks) -> Self:
@@ -38,7 +47,7 @@ class Watched:
             if kind is not None and policy.watch is not None:
                 limit = kind.promise().limit
                 kept.append(Kept(slo, kind, None if limit is None else Detector.none(limit, policy.watch.alpha)))
-        return cls(tuple(kept)).after(ticks)
+        return cls(cls.terms_of(policy), tuple(kept)).after(ticks)
 
     def after(self, ticks: Ticks) -> Self:
         """Return it with further ticks taken into account."""
@@ -50,9 +59,8 @@ class Watched:
         )
         return replace(self, kept=tuple(found))
 
-    def verdicts(self, now: datetime) -> tuple[SloVerdict, ...]:
+    def verdicts(self) -> tuple[SloVerdict, ...]:
         """Return the verdict on each promise about requests, in the policy's order; `candidate` is the version."""
-        del now
         return tuple(_verdict(each) for each in self.kept)
 
 

@@ -14,6 +14,8 @@ from typing import Self
 
 BLOCKS = (1.0, 4.0, 16.0, 64.0)
 """Seconds that a block lasts."""
+MEMORY = 7 * 86_400.0
+"""Seconds of blocks that are remembered in full: beyond that, all that is known is worth half."""
 PRIOR = 10.0
 """So many blocks without over-dispersion are believed beforehand: a few blocks tell little."""
 
@@ -29,7 +31,7 @@ class Block:
     began: float | None = None
     halves: tuple[Half, Half] = ((0.0, 0.0), (0.0, 0.0))
     squares: float = 0.0
-    ended: int = 0
+    ended: float = 0.0
 
     def after(self, time: float, halves: tuple[Half, Half]) -> Self:
         """Return the blocks with what was counted until `time`, in seconds."""
@@ -39,8 +41,10 @@ class Block:
                 (mine[0] + more[0], mine[1] + more[1]) for mine, more in zip(self.halves, halves, strict=True)
             )
             return replace(self, began=began, halves=(first, second))
-        squares, ended = _pearson(*self.halves)
-        return replace(self, began=time, halves=halves, squares=self.squares + squares, ended=self.ended + ended)
+        more, one = _pearson(*self.halves)
+        squares, ended = self.squares + more, self.ended + one
+        worth = 0.5 if ended * self.seconds > MEMORY else 1.0
+        return replace(self, began=time, halves=halves, squares=worth * squares, ended=worth * ended)
 
     @property
     def phi(self) -> float:
@@ -65,15 +69,16 @@ class Dispersion:
 
     def numbers(self) -> list[list[float]]:
         """Return what must be kept: of each length of block its seconds, X² and how many have ended."""
-        return [[block.seconds, block.squares, float(block.ended)] for block in self.blocks]
+        return [[block.seconds, block.squares, block.ended] for block in self.blocks]
 
     @classmethod
     def of(cls, numbers: Sequence[Sequence[float]]) -> Self:
         """Return what was kept; blocks of lengths that are used no more are dropped, the running ones begin anew."""
-        kept = {seconds: (squares, int(ended)) for seconds, squares, ended in numbers}
+        kept = {seconds: (squares, ended) for seconds, squares, ended in numbers}
+        nothing = (0.0, 0.0)
         blocks = (
-            Block(seconds, squares=kept.get(seconds, (0.0, 0))[0], ended=kept.get(seconds, (0.0, 0))[1])
-            for seconds in BLOCKS
+            Block(seconds, squares=squares, ended=ended)
+            for seconds, (squares, ended) in ((seconds, kept.get(seconds, nothing)) for seconds in BLOCKS)
         )
         return cls(tuple(blocks))
 

@@ -1,113 +1,15 @@
 """The collector on its loop: what is counted for which canary, and that nothing keeps the brake from working."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import pytest
+from collector_room import NOW, Room, Steady, policy
 
-from perennial.api.messages.policy import Arm, Canary, Policy, SloPolicy, Watch
-from perennial.collector.clock import Clock
-from perennial.collector.database import Database
+from perennial.api.messages.policy import Watch
 from perennial.collector.journal import Journal
-from perennial.collector.pods import Listed
-from perennial.collector.predictions import Predictions
-from perennial.collector.rtds import WeightServer
-from perennial.collector.service import TRIAL_SECONDS, Collector
-from perennial.collector.signals import Reading
-from perennial.collector.ticks import read_brake, read_ticks
-from perennial.families.slos import Requests
-from perennial.stats.sums import Sums
-from perennial.stats.ticks import ABANDONED, ANSWERED, REJECTED, REQUESTS, UNFINISHED
-from perennial.terms.words import Permille, Slot
-
-NOW = datetime(2026, 11, 26, tzinfo=UTC)
-ARMS: dict[Slot, Arm] = {"a": Arm(version="v-old", model_version="1"), "b": Arm(version="v-new", model_version="2")}
-
-
-class Routers:
-    """Routers that have answered what they are told."""
-
-    def __init__(self) -> None:
-        self.addresses: tuple[str, ...] = ("r",)
-        self.errors = 0
-        self.counts: dict[str, dict[Slot, tuple[int, int]]] = {"r": {"a": (0, 0), "b": (0, 0)}}
-        self.silent: set[str] = set()
-
-    def serve(self, slot: Slot, requests: int, bad: int = 0, router: str = "r") -> None:
-        total, failed = self.counts[router][slot]
-        self.counts[router][slot] = (total + requests, failed + bad)
-
-    async def look(self) -> Mapping[str, Reading]:
-        return {name: self._reading(of) for name, of in self.counts.items() if name not in self.silent}
-
-    async def pods(self) -> Mapping[str, Listed | None]:
-        return dict.fromkeys(self.addresses)
-
-    @staticmethod
-    def _reading(of: Mapping[Slot, tuple[int, int]]) -> Reading:
-        sums = {}
-        for slot, (n, bad) in of.items():
-            values = (Sums.count(n, bad), Sums.count(n, 0), Sums(n), Sums(), Sums())
-            names = (REQUESTS, REJECTED, ANSWERED, ABANDONED, UNFINISHED)
-            sums |= {(name, slot, ""): value for name, value in zip(names, values, strict=True)}
-        return Reading(1e6, sums)
-
-
-class Acknowledged(WeightServer):
-    """Weights that every router takes at once."""
-
-    def verified(self, expected: int) -> Mapping[Slot, Permille] | None:
-        return self.desired if expected else None
-
-
-class Room:
-    """A collector, its routers and its file."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.routers = Routers()
-
-    async def open(self) -> None:
-        self.database = Database(self.file)
-        await self.database.open()
-        parts: Any = (Journal(self.database), Predictions(self.database), self.routers, Acknowledged())
-        self.collector = Collector(*parts)
-        await self.collector.start()
-
-    async def again(self) -> None:
-        """Begin another life on the same file, as after a kill."""
-        await self.database.close()
-        await self.open()
-
-    def told(self, canary: str = "c") -> list[tuple[int, int, float, float, float, float]]:
-        """Return (step, weight, candidate's requests and bad ones, stable's) of each tick that was written."""
-        with sqlite3.connect(self.file) as connection:
-            ticks = read_ticks(connection, canary)
-        columns = [f(REQUESTS, arm) for arm in ("candidate", "stable") for f in (ticks.n, ticks.total)]
-        return list(zip(ticks.step.tolist(), ticks.weight.tolist(), *(c.tolist() for c in columns), strict=True))
-
-
-@pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = Room(tmp_path / "c.sqlite")
-    await room.open()
-    yield room
-    await room.database.close()
-
-
-def policy(
-    canary: str | None = "c", step: int = 1, weight: int = 200, stable: Slot = "a", watch: Watch | None = None
-) -> Policy:
-    trial = None
-    if canary is not None:
-        slot: Slot = "b" if stable == "a" else "a"
-        trial = Canary(id=canary, slot=slot, step=step, weight=weight, started_time=NOW, step_started_time=NOW)
-    slos = (SloPolicy(name="errors", requests=Requests(max="0.05")),)
-    revision = f"{canary}-{step}-{weight}-{stable}"
-    return Policy(revision=revision, stable=stable, arms=ARMS, canary=trial, watch=watch, slos=slos)
+from perennial.collector.service import TRIAL_SECONDS
+from perennial.collector.ticks import read_brake
+from perennial.stats.ticks import REQUESTS
 
 
 async def test_what_was_answered_before_a_canary_is_not_the_canarys(room: Room) -> None:
@@ -229,23 +131,6 @@ async def test_a_candidate_that_gets_requests_is_looked_at_more_often(room: Room
     room.routers.serve("b", 100, 100)
     await collector.tick()
     assert collector.pace(1.0) == 1.0
-
-
-class Steady:
-    """A clock that the test moves on."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def steady(room: Room) -> Steady:
-    steady = Steady()
-    room.collector._clock = Clock(lambda: 5000.0, steady)
-    return steady
 
 
 WATCHED = Watch(since=NOW)

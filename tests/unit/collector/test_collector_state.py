@@ -48,6 +48,7 @@ def state(*rows: CohortRow, now: float = 10_000, tally: Tally | None = None) -> 
         members=None,
         brake=None,
         verdicts=(),
+        watch=(),
         monitored=Monitored(rows),
         tally=tally or Tally(),
     )

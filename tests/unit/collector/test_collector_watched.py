@@ -33,10 +33,10 @@ def ticks(*bad: float) -> Ticks:
     ],
 )
 def test_what_is_found(requests: Requests, table: Ticks, verdict: Verdict, reason: Reason, says: str) -> None:
-    (found,) = Watched.of(policy(SloPolicy(name="errors", requests=requests)), table).verdicts(NOW)
+    (found,) = Watched.of(policy(SloPolicy(name="errors", requests=requests)), table).verdicts()
     assert (found.slo, found.verdict, found.reason) == ("errors", verdict, reason)
     assert says in found.message
 
 
 def test_a_version_that_is_not_watched_has_no_verdicts() -> None:
-    assert not Watched.of(policy(SloPolicy(name="e", requests=Requests(max="0.05")), None), ticks(90)).verdicts(NOW)
+    assert not Watched.of(policy(SloPolicy(name="e", requests=Requests(max="0.05")), None), ticks(90)).verdicts()

@@ -56,3 +56,14 @@ def test_what_was_kept_goes_on_after_a_restart() -> None:
     again = Dispersion.of(json.loads(json.dumps(found.numbers())))
     assert again.phi == found.phi
     assert Dispersion.of([[7.0, 1.0, 1.0]]).phi == 1, "lengths that are used no more"
+
+
+def test_what_was_long_ago_is_forgotten() -> None:
+    second, weeks = 0.0, 3
+    found = Dispersion.of([[64.0, 5.0 * 7 * 1350, 7 * 1350.0]])
+    assert found.phi > 4.9
+    for _ in range(weeks * 7 * 1350 + 20):
+        second += 64.0
+        found = found.after(second, ((250.0, 3.0), (250.0, 2.0)))
+    assert found.phi < 1.8
+    assert max(seconds * ended for seconds, _, ended in found.numbers()) <= 7 * 86_400
