@@ -1,7 +1,11 @@
-"""Upgrades from the last release and back: helm's part, on a real API server without a node, with live objects."""
+"""Upgrades from the last release and back: helm's part, on a real API server without a node, with live objects.
+
+Their manifests are each release's own examples.
+"""
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,9 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{SYSTEM}/deployments"
 LIVE = {"dataset": "datasets", "trainingrun": "trainingruns", "modeldeployment": "modeldeployments"}
+MUTABLE = ("dataset", "modeldeployment")
+"""What its user writes anew for another release; a TrainingRun is never changed."""
+EXAMPLES = Path(__file__).parents[2] / "examples" / "flights"
 SOME = ("--set", f"watchNamespaces={{default,{SYSTEM}}}")
 
 
@@ -69,6 +76,22 @@ class Installation:
         found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["items"]
         return {one["metadata"]["uid"]: one["metadata"]["resourceVersion"] for one in found}
 
+    def apply(self, example: Path) -> None:
+        """Apply an example as its user does: strictly, server-side; a new schema may take a moment."""
+        manifest = yaml.safe_load(example.read_text())
+        manifest["metadata"].pop("namespace", None)
+        command = [
+            *(str(tools.kubectl()), "--kubeconfig", str(self.cluster.kubeconfig), "--namespace", "default"),
+            *("apply", "--server-side", "--force-conflicts", "--validate=strict", "--filename", "-"),
+        ]
+        deadline = time.monotonic() + 30
+        while True:
+            done = subprocess.run(command, input=json.dumps(manifest), capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                return
+            assert time.monotonic() < deadline, done.stderr
+            time.sleep(0.2)
+
 
 def test_up_and_back_and_away(helm: Helm, empty: ControlPlane, last: Path) -> None:
     installation = Installation(helm, empty)
@@ -81,8 +104,14 @@ def test_up_and_back_and_away(helm: Helm, empty: ControlPlane, last: Path) -> No
     assert len(made) == len(LIVE)
 
     installation.upgrade(CHART)
+    assert installation.live() == made, "an upgrade writes nobody's object"
     assert len(installation.names(f"{RBAC}/clusterrolebindings")) == 1
+    for name in MUTABLE:
+        installation.apply(EXAMPLES / f"{name}.yaml")
     installation.upgrade(last / "charts" / "perennial", *SOME)
+    for name in MUTABLE:
+        installation.apply(last / "examples" / "flights" / f"{name}.yaml")
+    made = installation.live()
     installation.upgrade(CHART, *SOME)
     assert installation.names(f"{RBAC}/clusterrolebindings") == installation.names(f"{RBAC}/clusterroles") == []
     assert len(installation.names(f"{RBAC}/namespaces/default/rolebindings")) == 1

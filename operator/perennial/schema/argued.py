@@ -39,7 +39,12 @@ _MODEL_DEPLOYMENT: Argued = {
         ),
     ),
     "a trigger has a name, and says what it is about by a field, so that others can stand beside SLOs": (
-        ("ModelDeployment spec.retraining.triggers", "list-map-keys was ['slo'], is ['name']"),
+        ("ModelDeployment spec.retraining.triggers", "list-map-keys was ['slo'], is none"),
+        ("ModelDeployment spec.retraining.triggers", "list-type was map, is atomic"),
+        (
+            "ModelDeployment spec.retraining.triggers",
+            "must hold, and need not: triggers must have names of their own",
+        ),
         ("ModelDeployment spec.retraining.triggers[].name", "is required, and was not"),
         ("ModelDeployment spec.retraining.triggers[]", "must hold, and need not: exactly one of slo must be set"),
         (

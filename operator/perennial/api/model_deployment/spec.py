@@ -251,7 +251,17 @@ class Retraining(Part):
             min_length=1,
             max_length=16,
             description="What starts it.",
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+            # Not keyed by `name`: release 0.2 keyed them by `slo`, and where an element of a stored object lacks its
+            # key, the API server takes neither a status nor a server-side apply.
+            json_schema_extra={
+                "x-kubernetes-list-type": "atomic",
+                **rules(
+                    (
+                        "self.all(a, !has(a.name) || self.exists_one(b, has(b.name) && b.name == a.name))",
+                        "triggers must have names of their own",
+                    )
+                ),
+            },
         ),
     ]
     guardrails: Annotated[Guardrails, Field(description="What keeps it from running away.")] = Guardrails()
