@@ -24,7 +24,7 @@ SHOWN_ELSEWHERE: dict[Need, str] = {
     # The same words once more, which no story promises.
     ("patch", EVENT.group, EVENT.plural): "tests/api/test_runtime_events.py",
     # Of Jobs that may have no pods, which there is none of in a story.
-    ("list", CORE_EVENT.group, CORE_EVENT.plural): "tests/api/test_quota.py",
+    ("list", CORE_EVENT.group, CORE_EVENT.plural): "tests/api/test_refused_pods.py",
 }
 DISCOVERY = ("/api", "/apis", "/openid/v1/jwks", "/.well-known/openid-configuration", "/version")
 

@@ -12,11 +12,13 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 
 from perennial.manifests.manifest import Manifest
+from perennial.manifests.pods import OVER_QUOTA
 from perennial.manifests.resources import Resource
 from perennial.plan.actions import Delete
-from perennial.runtime.errors import Blocked, Conflict, PerennialError, Retryable, Terminal, Unavailable
+from perennial.runtime.errors import Blocked, Conflict, PerennialError, Terminal, Unavailable
 from perennial.runtime.resources import resource_of
 from perennial.runtime.trimming import trimmed
+from perennial.terms import reasons
 
 FIELD_MANAGER: Final = "perennial"
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=15.0, sock_connect=5.0)
@@ -212,8 +214,9 @@ def _failure(  # noqa: PLR0911 - one for each meaning
             return Conflict(message)
         case 403 if _is_terminating(status):
             return Blocked("NamespaceTerminating", message)
-        case 403 if "exceeded quota" in message:
-            return Retryable(f"QuotaExceeded: {message}")
+        case 403 if OVER_QUOTA.search(message):
+            # What is used is counted anew by and by, so it may be over soon.
+            return Blocked(reasons.QUOTA_EXCEEDED, message, after=0)
         case 403 if "cannot find RESTMapping" in message:
             # OwnerReferencesPermissionEnforcement learns of a CRD some seconds after it is served.
             return Unavailable(_SERVICE, message)

@@ -33,14 +33,14 @@ class Conflict(Retryable):
 
 
 class Blocked(Retryable):
-    """Something outside of the object is in the way (rights, a policy, a name that is taken).
+    """Something outside of the object is in the way (rights, a policy, a quota, a name that is taken).
 
-    Nobody reports its end, so the key comes back after half a minute. `reason` is CamelCase, `message` says what must
-    hold.
+    Nobody reports its end, so the key comes back after half a minute, or as the queue's back-off decides where it may
+    end by itself. `reason` is CamelCase, `message` says what must hold.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(f"{reason}: {message}", after=_BLOCKED_SECONDS)
+    def __init__(self, reason: str, message: str, *, after: float = _BLOCKED_SECONDS) -> None:
+        super().__init__(f"{reason}: {message}", after=after)
         self.reason = reason
         self.message = message
 
