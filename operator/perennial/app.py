@@ -18,6 +18,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NoReturn
 
 from perennial import __version__, facts, logs
@@ -25,7 +26,7 @@ from perennial.manifests.jobs import lacks_pods
 from perennial.manifests.manifest import Manifest
 from perennial.manifests.resources import JOB, POD
 from perennial.plan.actions import Call
-from perennial.plan.kind import Kind
+from perennial.plan.kind import Kind, unreadable
 from perennial.plan.kinds import KINDS, MODEL_DEPLOYMENT
 from perennial.plan.model_deployment.trust import user
 from perennial.plan.observed import Cache, PlanSettings, Results
@@ -128,7 +129,14 @@ def reconcilers(store: Store, outside: facts.Outside, planning: PlanSettings) ->
             if kind is MODEL_DEPLOYMENT:
                 outside.forget(key.namespace, key.name)
 
-        return Reconciler(resource=kind.resource, observe=observe, plan=kind.plan, gone=gone)
+        return Reconciler(
+            resource=kind.resource,
+            observe=observe,
+            plan=kind.plan,
+            gone=gone,
+            unreadable=partial(unreadable, kind),
+            ended=kind.ended,
+        )
 
     return tuple(reconciler(kind) for kind in KINDS)
 

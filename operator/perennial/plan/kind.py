@@ -1,18 +1,24 @@
 """What a kind is: the one description that CRDs, rights, wiring, figures, plugin and tests read."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from dataclasses import field as given
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import ValidationError
 
 from perennial.manifests.manifest import Manifest
 from perennial.manifests.resources import Resource
 from perennial.plan.actions import Plan
 from perennial.plan.observed import Cache
 from perennial.plan.view import View
+from perennial.terms import reasons
 from perennial.terms.kube import Condition
 from perennial.terms.names import GROUP, VERSION, KindName
 from perennial.terms.part import Part
+from perennial.terms.text import complaint, place
 
 Seen = TypeVar("Seen")
 """What the kind's `observe` returns and its `plan` judges."""
@@ -80,6 +86,12 @@ class Kind(Generic[Seen]):
     """What must hold of name and spec together, in CEL, with the sentence that says so."""
     services: bool = False
     """Whether Services are named after it, whose names begin with a letter (RFC 1035)."""
+    renamed: Mapping[str, str] = given(default_factory=dict)
+    """Of fields that the last release wrote in another way: path (`slos[]`) → the sentence that says what to write."""
+    ended: Callable[[Manifest], bool] = lambda _: False
+    """Whether nothing will ever be done with an object any more, so that it need not be read."""
+    unreadable_summary: Literal["False", "Unknown"] = "False"
+    """What sums up an object whose spec can't be followed. A run that has not ended has not failed, so nobody knows."""
 
     @property
     def name(self) -> str:
@@ -90,6 +102,44 @@ class Kind(Generic[Seen]):
     def resource(self) -> Resource:
         """Return where its objects are kept."""
         return Resource(GROUP, VERSION, self.names.plural, self.names.kind, owned=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """Why an object's spec can't be followed: a condition's reason, and which field must be changed into what."""
+
+    reason: reasons.Reason
+    message: str
+    summary: tuple[str, str]
+    """The type of the condition that sums the object up, and its status."""
+
+
+def unreadable(kind: Kind[Any], manifest: Manifest) -> Unreadable | None:
+    """Return why this release can't follow an object's spec; None: it can.
+
+    The API server drops fields that its definition of the kind does not know, so what the last release wrote under
+    another name is missing.
+    """
+    try:
+        kind.spec.model_validate(manifest.get("spec", {}))
+    except ValidationError as error:
+        found = error.errors()
+        # A list of which no element could be read is said to be too short, too.
+        own = [each for each in found if not any(_within(other["loc"], each["loc"]) for other in found)]
+        wrong = {re.sub(r"\[\d+\]", "[]", place(each["loc"])) for each in own}
+        hints = dict.fromkeys(hint for path, hint in kind.renamed.items() if path in wrong)
+        errors = [{**each, "loc": ("spec", *each["loc"])} for each in own[:3]]
+        said = (f"{complaint(errors)}.", *hints, "Nothing is touched meanwhile.")
+        return Unreadable(
+            reason=reasons.SPEC_OUTDATED if hints else reasons.SPEC_INVALID,
+            message=" ".join((*said, "See docs/upgrading.md.") if hints else said),
+            summary=(kind.names.summary, kind.unreadable_summary),
+        )
+    return None
+
+
+def _within(path: tuple[str | int, ...], other: tuple[str | int, ...]) -> bool:
+    return len(path) > len(other) and path[: len(other)] == other
 
 
 def field(manifest: Manifest, *path: str) -> Any:
@@ -116,6 +166,12 @@ def _conditions(manifest: Manifest, status: Any) -> Iterator[Sample]:
         if each.type in _TELLING:
             yield (manifest["kind"], each.type, each.status, each.reason), 1
 
+
+GATE_METRICS = (
+    "Release 0.2 had a gate's metric in `name` and `threshold`: write, for example, "
+    '`{name: missed, falseNegativeRate: {threshold: "0.5"}, maxRegression: "0.02"}`.'
+)
+"""What is said of a gate of the last release, wherever it stands."""
 
 CONDITIONS: Figure[Any] = Figure(
     name="perennial_condition",

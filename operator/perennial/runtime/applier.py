@@ -230,11 +230,20 @@ class Applier:
             log.warning("the API server changed a status: the CRD does not know it as written", extra={"fields": lost})
         return True
 
-    async def stall(self, key: Key, resource: Resource, error: Terminal | Blocked, plan: Plan | None = None) -> None:
+    async def stall(
+        self,
+        key: Key,
+        resource: Resource,
+        error: Terminal | Blocked,
+        plan: Plan | None = None,
+        *,
+        summary: tuple[str, str] | None = None,
+    ) -> None:
         """Say in the object's conditions that somebody must act: the planner's status cannot be written now.
 
         What was said before stays; where nothing was, the plan's conditions are said, so that the first status has all.
-        The planner's next status that is written, whole, takes it away again.
+        The planner's next status that is written, whole, takes it away again. `summary` is a further condition that is
+        said, with its status.
         """
         observed = self._store.get(*key)
         if observed is None or error.reason == "NamespaceTerminating":
@@ -245,18 +254,18 @@ class Applier:
         conditions = {each["type"]: each for each in status.get("conditions") or planned.get("conditions") or ()}
         now = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         # kstatus looks at both, and an object that waits for somebody is not on its way.
-        for type_, truth in (("Reconciling", "False"), ("Stalled", "True")):
+        said = [("Reconciling", "False")] if "Reconciling" in conditions else []
+        for type_, truth in (*said, ("Stalled", "True"), *((summary,) if summary is not None else ())):
             old = conditions.get(type_)
-            if old is not None or truth == "True":
-                same = old is not None and old["status"] == truth
-                conditions[type_] = {
-                    "type": type_,
-                    "status": truth,
-                    "reason": error.reason,
-                    "message": error.message[:32768],
-                    "observedGeneration": generation,
-                    "lastTransitionTime": old["lastTransitionTime"] if old is not None and same else now,
-                }
+            same = old is not None and old["status"] == truth
+            conditions[type_] = {
+                "type": type_,
+                "status": truth,
+                "reason": error.reason,
+                "message": error.message[:32768],
+                "observedGeneration": generation,
+                "lastTransitionTime": old["lastTransitionTime"] if old is not None and same else now,
+            }
         stalled = {**status, "observedGeneration": generation, "conditions": list(conditions.values())}
         if await self._write_status(key, resource, stalled, observed):
             await self._emit(key, (Emit(type="Warning", reason=error.reason, message=error.message),))

@@ -16,8 +16,10 @@ from typing import Final, Generic, Literal, Protocol, TypeVar
 from pydantic import ValidationError
 
 from perennial.logs import bound
+from perennial.manifests.manifest import Manifest
 from perennial.manifests.resources import Resource
 from perennial.plan.actions import Plan
+from perennial.plan.kind import Unreadable
 from perennial.plan.observed import Results
 from perennial.runtime.applier import Applier, CallFailed, Gone
 from perennial.runtime.clock import Clock
@@ -26,6 +28,7 @@ from perennial.runtime.queue import WorkQueue
 from perennial.runtime.resources import Key
 from perennial.runtime.results import CallResults
 from perennial.runtime.store import Store
+from perennial.terms.text import complaint
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +43,16 @@ class Reconciler(Generic[O]):
     """How one kind is reconciled.
 
     `observe` looks into caches only (fast, never blocks) and returns None where there is no such object any more.
-    `plan` is pure. `gone` is told that an object is no more, maybe several times.
+    `plan` is pure. `gone` is told that an object is no more, maybe several times. Where what was observed can't be
+    read, `unreadable` says why if it is the object's own spec, and `ended` whether the object may be left as it is.
     """
 
     resource: Resource
     observe: Callable[[Results, str, str], O | None]
     plan: Callable[[O, datetime], Plan]
     gone: Callable[[Key], None] = lambda _: None
+    unreadable: Callable[[Manifest], Unreadable | None] = lambda _: None
+    ended: Callable[[Manifest], bool] = lambda _: False
 
 
 class ReconcileMetrics(Protocol):
@@ -221,10 +227,18 @@ class Controller(Generic[O]):
             seen = self._reconciler.observe(self._results.of(key), key.namespace, key.name)
             plan = self._reconciler.plan(seen, self._clock.now()) if seen is not None else None
         except ValidationError as error:
+            if observed is not None and self._reconciler.ended(observed):
+                return False, None
             # The CRD let something pass that the models refuse: the user must know, and can change it.
-            refused = Terminal("InvalidObject", _sentence(error))
-            await self._applier.stall(key, self._reconciler.resource, refused)
-            raise refused from error
+            found = self._reconciler.unreadable(observed) if observed is not None else None
+            refused = (
+                Terminal(found.reason, found.message)
+                if found is not None
+                else Terminal("InvalidObject", f"{error.title}: {complaint(error.errors()[:3])}")
+            )
+            summary = found.summary if found is not None else None
+            await self._applier.stall(key, self._reconciler.resource, refused, summary=summary)
+            raise refused from None
         if plan is None or observed is None:
             self._results.forget(key)
             self._reconciler.gone(key)
@@ -243,9 +257,3 @@ class Controller(Generic[O]):
             async with asyncio.timeout(_OWN_WRITES_SECONDS):
                 for gone in unseen:
                     await self._store.wait_until(gone.key, gone.seen)
-
-
-def _sentence(error: ValidationError) -> str:
-    """Return what must hold, for the first three fields that break it."""
-    problems = [f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()[:3]]
-    return f"{error.title}: {'; '.join(problems)}"

@@ -19,6 +19,20 @@ class Reason(str):  # noqa: SLOT000 - few, and they have attributes
         self.meaning, self.remedy = meaning, remedy
         return self
 
+    def __deepcopy__(self, _: object) -> Self:
+        """Be the same in a copy of what contains it."""
+        return self
+
+
+# Objects that this release can't follow, of all three kinds.
+SPEC_OUTDATED = Reason(
+    "SpecOutdated",
+    "the spec was written for an earlier release, and a field must be written in another way now",
+    "Write the field that the message names as it says; docs/upgrading.md shows both ways.",
+)
+SPEC_INVALID = Reason(
+    "SpecInvalid", "the spec has a field that can't be followed", "Write the field that the message names as it says."
+)
 
 # Pods, of all three kinds.
 STARTING = Reason(

@@ -27,12 +27,12 @@ def rfc3339(moment: datetime) -> str:
 
 def complaint(errors: Iterable[Mapping[str, Any]]) -> str:
     """Return one sentence of what pydantic found wrong (`ValidationError.errors()`): which field, what must hold."""
-    return "; ".join(f"{_place(error['loc'])}{_must(error)}" for error in errors)
+    return "; ".join(": ".join(filter(None, (place(error["loc"]), _must(error)))) for error in errors)
 
 
-def _place(path: Sequence[str | int]) -> str:
-    names = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
-    return f"{names}: " if names else ""
+def place(path: Sequence[str | int]) -> str:
+    """Return where something stands, as users write it: `spec.slos[0].name`; empty: it is the whole."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
 def _must(error: Mapping[str, Any]) -> str:

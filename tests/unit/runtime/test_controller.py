@@ -229,7 +229,7 @@ def test_an_object_that_the_models_refuse_says_which_field_must_hold_what() -> N
         await world.for_seconds(100)
         (stalled,) = world.api.objects[KEY]["status"]["conditions"]
         assert stalled["reason"] == "InvalidObject"
-        assert stalled["message"].startswith("Strict: rows: Input should be a valid integer")
+        assert stalled["message"].startswith("Strict: rows: must be a valid integer")
         assert world.outcomes == ["error"]
 
     run(story())

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
 from perennial.manifests.manifest import Manifest
-from perennial.plan.kind import AGE, Column, Kind, condition_path, field
+from perennial.plan.kind import AGE, GATE_METRICS, Column, Kind, condition_path, field
 from perennial.plan.model_deployment.figures import FIGURES
 from perennial.plan.model_deployment.observe import observe
 from perennial.plan.model_deployment.planner import plan
@@ -62,4 +62,17 @@ MODEL_DEPLOYMENT: Kind[Situation] = Kind(
     looks_at={names.TRAINING_RUN.kind: _deployments_of_model, names.DATASET.kind: _retrained_on},
     registered_model=_model,
     figures=FIGURES,
+    renamed={
+        "slos[]": (
+            "Release 0.2 called `requests` errorRate, and had the metric of an outcome in `metric`: write, for "
+            'example, `requests: {max: "0.01"}`, or `outcome: {falseNegativeRate: {}, max: "0.3"}`.'
+        ),
+        "slos[].outcome": (
+            "Release 0.2 had the metric of an outcome in `metric` and `threshold`: write, for example, "
+            '`outcome: {falseNegativeRate: {threshold: "0.5"}, max: "0.3"}`.'
+        ),
+        "retraining.triggers[].name": "Release 0.2 had triggers without a name: write, for example, `name: wrong`.",
+        "retraining.template.gate.metrics[]": GATE_METRICS,
+        "retraining.template.gate.metrics[].name": GATE_METRICS,
+    },
 )

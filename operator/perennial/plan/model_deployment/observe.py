@@ -5,6 +5,7 @@ from perennial.api.training_run import TrainingRunStatus
 from perennial.manifests.build import Owner
 from perennial.manifests.manifest import Manifest
 from perennial.plan.actions import PutPolicy
+from perennial.plan.kind import field
 from perennial.plan.model_deployment.champion import set_champion
 from perennial.plan.model_deployment.policy import policy
 from perennial.plan.model_deployment.seen import SLOTS, ModelDeploymentSeen, RunFound
@@ -40,7 +41,7 @@ def observe(view: View, namespace: str, name: str) -> Situation | None:
             runs=[
                 RunFound(name=run["metadata"]["name"], status=TrainingRunStatus.model_validate(run.get("status", {})))
                 for run in cache.list("TrainingRun", namespace)
-                if run["spec"]["model"]["name"] == spec.model.name
+                if field(run, "spec", "model", "name") == spec.model.name
             ],
             dataset=_newest(cache, namespace, spec),
             collector=facts.collector(namespace, name),

@@ -5,7 +5,7 @@ from typing import Any
 
 from perennial.api.training_run import TrainingRunSpec, TrainingRunStatus
 from perennial.manifests.manifest import Manifest
-from perennial.plan.kind import AGE, CONDITIONS, Column, Figure, Kind, Sample, condition_path, field
+from perennial.plan.kind import AGE, CONDITIONS, GATE_METRICS, Column, Figure, Kind, Sample, condition_path, field
 from perennial.plan.observed import Cache
 from perennial.plan.training_run.observe import TrainingRunSeen, observe
 from perennial.plan.training_run.planner import plan
@@ -68,4 +68,10 @@ TRAINING_RUN: Kind[TrainingRunSeen] = Kind(
     looks_at={names.DATASET.kind: _runs_of_dataset},
     registered_model=lambda run: field(run, "spec", "model", "name"),
     figures=FIGURES,
+    renamed=dict.fromkeys(
+        ("gate.metrics[]", "gate.metrics[].name"),
+        f"{GATE_METRICS} A TrainingRun can't be changed: create another one.",
+    ),
+    ended=lambda run: field(run, "status", "terminalState") is not None,
+    unreadable_summary="Unknown",
 )
