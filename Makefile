@@ -81,6 +81,14 @@ bench-scale: setup  ## how the operator scales, into build/bench/scale.json (SEC
 bench-docs: setup  ## write the figures of build/bench/scale.json into docs/performance.md
 	@PYTHONPATH=operator:.:tests/api python tests/perf/figures.py build/bench/scale.json docs/performance.md
 
+SEED ?= 1
+CANARIES ?= 1000
+GROUPS ?=
+.PHONY: bench-decisions
+bench-decisions: setup  ## how often decisions are wrong, into build/bench/decisions.json and docs/statistics.md (SEED=7 CANARIES=2000)
+	@PYTHONPATH=operator:. OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python tests/perf/bench_decisions.py \
+	  --seed=$(SEED) --canaries=$(CANARIES) --groups=$(GROUPS)
+
 .PHONY: faults-page
 faults-page: setup  ## put the results of `make faults` into docs/reliability.md
 	python tests/faults/results_page.py

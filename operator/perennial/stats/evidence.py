@@ -10,16 +10,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from perennial.stats.arms import WHOLE, Arms, Spell
+from perennial.stats.arms import WHOLE, Arms
 from perennial.stats.comparison import Ago, Compared, Comparison, added, compare
 from perennial.stats.late import Late, log_e
 from perennial.stats.rates import GRID_POINTS, FloatArray, LimitTest, RatioTest, ShareTest, log_mean_exp
 from perennial.stats.running import BoolArray, held
 from perennial.stats.ticks import Ticks
 
-BESIDE = 0.3
+BESIDE = 0.4
 """The part of alpha for signals that must not be commoner than on stable."""
-ALONE = 0.2
+ALONE = 0.1
 """The part for a limit that is broken with nothing beside to compare with."""
 HARD_STOP = 5
 """A candidate that fails so many requests of as many is stopped in its warm-up, too."""
@@ -190,21 +190,25 @@ class Evidence:
 
     def fold(self, promise: Promise, ticks: Ticks) -> "Evidence":
         """Return the evidence with further ticks of the same canary, in order of time."""
-        return self.path(promise, ticks)[0]
+        return self._over(promise, ticks, every=False)[0]
 
     def path(self, promise: Promise, ticks: Ticks) -> "tuple[Evidence, Look]":
         """Return the evidence with further ticks, and the look at each of them, shape (…, ticks)."""
+        return self._over(promise, ticks, every=True)
+
+    def _over(self, promise: Promise, ticks: Ticks, *, every: bool) -> "tuple[Evidence, Look]":
         width = max(int(CELLS / (GRID_POINTS * max(self.began.size, 1))), 1)
         evidence, looks = self, []
         for begin in range(0, len(ticks), width):
-            evidence, look = _piece(evidence, promise, ticks.between(begin, begin + width))
+            evidence, look = _piece(evidence, promise, ticks.between(begin, begin + width), every=every)
             looks.append(look)
         if self.plain is not None:
             evidence = replace(evidence, plain=self.plain.fold(promise, ticks))
         return evidence, Look.joined(looks) if looks else _empty(self.look)
 
 
-def _piece(before: Evidence, promise: Promise, ticks: Ticks) -> tuple[Evidence, Look]:
+def _piece(before: Evidence, promise: Promise, ticks: Ticks, *, every: bool) -> tuple[Evidence, Look]:
+    """Fold further ticks; the look is that at each of them, or at the last one alone."""
     setting = before.setting
     counts = ticks.n(promise.signal, "candidate"), ticks.total(promise.signal, "candidate")
     seen = (counts[0] > 0) | (counts[1] > 0)
@@ -240,17 +244,20 @@ def _piece(before: Evidence, promise: Promise, ticks: Ticks) -> tuple[Evidence, 
         else:
             alone_path = np.broadcast_to(alone.peak[..., None], seen.shape)
     new_step = main.part.verified & (main.part.step != _before(before.step, main.part.step))
+    shown = slice(None) if every else slice(-1, None)
+    seen_there = Step.of(main, shown)
+    none = np.full(seen_there.unfinished.shape, -np.inf)
     look = Look(
-        worse=main.log_e,
-        limit=limit_path,
-        alone=alone_path,
-        beside=tuple(each.log_e for each in beside),
-        hard_stop=stop,
-        share=_share(main.spell, main.part.weight),
-        safe_limit=no_test if promise.limit is None else _safe_limit(promise.limit, main, setting.phi),
-        safe_ratio=no_test if promise.ratio is None else _safe_ratio(promise.ratio, main, setting.phi),
-        total=total,
-        step=main.spell.sums,
+        worse=main.log_e[..., shown],
+        limit=limit_path[..., shown],
+        alone=alone_path[..., shown],
+        beside=tuple(each.log_e[..., shown] for each in beside),
+        hard_stop=stop[..., shown],
+        share=_share(seen_there),
+        safe_limit=none if promise.limit is None else _safe_limit(promise.limit, seen_there, setting.phi),
+        safe_ratio=none if promise.ratio is None else _safe_ratio(promise.ratio, seen_there, setting.phi),
+        total=_at(total, shown),
+        step=seen_there.sums,
     )
     return (
         replace(
@@ -293,35 +300,61 @@ def _limit(
     return Late(log_s[..., -1, :], number[..., -1], peaks[..., -1]), peaks if peak else found
 
 
-def _safe_limit(limit: float, main: Compared, phi: float) -> FloatArray:
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What tests of safety and of the share go by, at some of the ticks, shape (…, ticks)."""
+
+    sums: Arms
+    stable_kept: FloatArray
+    unfinished: FloatArray
+    """The candidate's."""
+    weight: FloatArray
+    ago: Ago | None
+
+    @classmethod
+    def of(cls, main: Compared, shown: slice) -> Self:
+        """Take it from what was compared."""
+        ago = main.ago
+        if ago is not None:
+            ago = Ago(*(getattr(ago, f.name)[..., shown] for f in fields(Ago)))
+        return cls(
+            sums=_at(main.spell.sums, shown),
+            stable_kept=main.spell.stable_kept[..., shown],
+            unfinished=main.part.candidate_unfinished[..., shown],
+            weight=main.part.weight[..., shown],
+            ago=ago,
+        )
+
+
+def _safe_limit(limit: float, step: Step, phi: float) -> FloatArray:
     """Return log E of "the rate is at least the limit" on the spell: unfinished as bad, or those of T ago."""
-    test, sums = LimitTest.below(limit), main.spell.sums
-    worst = sums.candidate_bad + main.part.candidate_unfinished
+    test, sums = LimitTest.below(limit), step.sums
+    worst = sums.candidate_bad + step.unfinished
     found = log_mean_exp(test.of_requests(np.maximum(sums.candidate_total, worst), worst) / phi)
-    if main.ago is None:
+    if step.ago is None:
         return found
-    total = np.maximum(main.ago.candidate_total, sums.candidate_bad)
+    total = np.maximum(step.ago.candidate_total, sums.candidate_bad)
     return np.maximum(found, log_mean_exp(test.of_requests(total, sums.candidate_bad) / phi))
 
 
-def _safe_ratio(ratio: float, main: Compared, phi: float) -> FloatArray:
+def _safe_ratio(ratio: float, step: Step, phi: float) -> FloatArray:
     """Return log E of "the rate is at least `ratio` times stable's" on the spell, by the same two readings."""
-    test, spell = RatioTest.better(ratio), main.spell
-    worst = spell.sums.candidate_bad + main.part.candidate_unfinished
-    found = log_mean_exp(test.of_events(worst, spell.stable_kept, spell.sums.share) / phi)
-    if main.ago is None:
+    test, sums = RatioTest.better(ratio), step.sums
+    worst = sums.candidate_bad + step.unfinished
+    found = log_mean_exp(test.of_events(worst, step.stable_kept, sums.share) / phi)
+    if step.ago is None:
         return found
-    ago: Ago = main.ago
+    ago = step.ago
     share = ago.candidate_total / np.maximum(ago.candidate_total + ago.stable_total, 1e-300)
-    return np.maximum(found, log_mean_exp(test.of_events(spell.sums.candidate_bad, ago.stable_kept, share) / phi))
+    return np.maximum(found, log_mean_exp(test.of_events(sums.candidate_bad, ago.stable_kept, share) / phi))
 
 
-def _share(spell: Spell, weight: FloatArray) -> FloatArray:
+def _share(step: Step) -> FloatArray:
     """Return log E of the share test; only weights that split the traffic can be tested."""
-    split = (weight > 0) & (weight < WHOLE)
-    fraction = np.where(split, weight / WHOLE, 0.5)
-    total = spell.sums.candidate_total + spell.sums.stable_total
-    found = log_mean_exp(ShareTest().increments(spell.sums.candidate_total, total, fraction))
+    split = (step.weight > 0) & (step.weight < WHOLE)
+    fraction = np.where(split, step.weight / WHOLE, 0.5)
+    total = step.sums.candidate_total + step.sums.stable_total
+    found = log_mean_exp(ShareTest().increments(step.sums.candidate_total, total, fraction))
     return np.where(split, found, 0.0)
 
 
@@ -334,7 +367,7 @@ def _before(first: FloatArray, values: FloatArray) -> FloatArray:
     return np.concatenate([first[..., None], values[..., :-1]], axis=-1)
 
 
-def _at(arms: Arms, tick: int) -> Arms:
+def _at(arms: Arms, tick: int | slice) -> Arms:
     return Arms(*(getattr(arms, f.name)[..., tick] for f in fields(Arms)))
 
 

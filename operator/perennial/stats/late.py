@@ -1,9 +1,10 @@
 """A likelihood-ratio test of harm that may begin late: a mixture over the tick at which it began.
 
-    E_t = mean_r ( sum_{j<=t} pi_j prod_{k=j..t} L_k(r) ) + sum_{j>t} pi_j,    pi_j = 1 / (j (j + 1))
+    E_t = mean_r ( sum_{j<=t} pi_j prod_{k=j..t} L_k(r) ) + sum_{j>t} pi_j
 
-is a mixture of e-processes, so E_t >= 1/alpha errs with probability at most alpha at any look (Ville), and an hour of
-good traffic costs 2 log(ticks) instead of all that it has gathered. With S_t(r) = L_t(r) (S_{t-1}(r) + pi_t) a grid
+with pi_1 = 4/5, because most of what is bad is so from the beginning, and else pi_j = 2/5 / (j (j + 1)). It is a
+mixture of e-processes, so E_t >= 1/alpha errs with probability at most alpha at any look (Ville), and an hour of good
+traffic costs 2 log(ticks) + 1 instead of all that it has gathered. With S_t(r) = L_t(r) (S_{t-1}(r) + pi_t) a grid
 point needs one number. What was running before tick j and ends badly after it belongs to no product from j on: its
 worst case is paid in advance (`owed`), so that no order of completion makes a product more than the one in the order of
 starts.
@@ -18,11 +19,14 @@ from numpy.typing import NDArray
 from perennial.stats.rates import FloatArray, log_mean_exp
 
 NEVER = -np.inf
+FIRST = 0.8
+"""pi_1; the rest is spread over all later ticks."""
 
 
 def log_prior(tick: FloatArray) -> FloatArray:
     """Return log pi_j of ticks counted from 1."""
-    result: FloatArray = -np.log(tick) - np.log1p(tick)
+    later = np.log(2 * (1 - FIRST)) - np.log(tick) - np.log1p(tick)
+    result: FloatArray = np.where(tick <= 1, np.log(FIRST), later)
     return result
 
 
@@ -63,5 +67,6 @@ class Late:
 
 def log_e(log_s: FloatArray, ticks: FloatArray) -> FloatArray:
     """Return log E of log S (…, grid points), where `ticks` have been."""
-    result: FloatArray = np.logaddexp(log_mean_exp(log_s), -np.log1p(ticks))
+    rest = np.where(ticks < 1, 0.0, np.log(2 * (1 - FIRST)) - np.log1p(ticks))
+    result: FloatArray = np.logaddexp(log_mean_exp(log_s), rest)
     return result

@@ -8,7 +8,18 @@ import numpy as np
 from perennial.stats.dispersion import Dispersion
 from perennial.stats.evidence import Evidence, Setting
 from tests.perf.decisions.case import median, share
-from tests.perf.decisions.deciding import ALPHA, FORMS, NEVER, RATIO, all_forms, decided, looked, pieces, promised
+from tests.perf.decisions.deciding import (
+    ALPHA,
+    FORMS,
+    NEVER,
+    RATIO,
+    all_forms,
+    decided,
+    looked,
+    pieces,
+    promised,
+    shown_at_last,
+)
 from tests.perf.decisions.traffic import Array, Chance, Counted, Kind, arm, arrivals, table
 
 Row = dict[str, Any]
@@ -100,7 +111,7 @@ def pace(chance: Chance, trials: int) -> Iterator[Row]:
             yield share("healthy, promoted within 60 minutes", name, 0.95, "min", passed, trials)
             continue
         yield share("worse, rolled back within 60 minutes", name, 0.99, "min", failed, trials)
-        yield median("worse, requests of both arms until rolled back", name, within, "max", seen)
+        yield median("worse, requests of both arms until rolled back", name, within, "max", seen, "requests")
 
 
 def late(chance: Chance, trials: int) -> Iterator[Row]:
@@ -144,25 +155,10 @@ def boundary(chance: Chance, trials: int) -> Iterator[Row]:
             bad = Kind(0.05, "bad")
             found = found.fold(promise, table(arm(chance, mine, bad), arm(chance, theirs, bad), 250))
         for form, each in FORMS.items():
-            look = found.look
-            peaks[form][begin : begin + size] = decided(each, _one(look)).rolled_back
+            peaks[form][begin : begin + size] = shown_at_last(each, found.look)
         begin += size
     for form, failed in peaks.items():
         yield share("at the boundary for 86,400 looks, rolled back", form, ALPHA, "max", int(failed.sum()), trials)
-
-
-def _one(look: Any) -> Any:
-    """Return a single look as looks at one tick."""
-    from dataclasses import fields, replace
-
-    def wide(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return tuple(wide(each) for each in value)
-        if isinstance(value, np.ndarray):
-            return value[..., None]
-        return replace(value, **{f.name: wide(getattr(value, f.name)) for f in fields(value)})
-
-    return wide(look)
 
 
 def refused(chance: Chance, trials: int) -> Iterator[Row]:
@@ -260,3 +256,6 @@ def _known(chance: Chance, failing: Callable[[tuple[int, int], Array], Array]) -
             time += 1.0
             known = known.after(time, ((halves[0][0, k], bad[0][0, k]), (halves[1][0, k], bad[1][0, k])))
     return known.phi
+
+
+SECTIONS = (healthy, margin, pace, late, boundary, refused, incident, dispersed)

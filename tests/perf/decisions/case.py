@@ -1,6 +1,13 @@
-"""A row of the table: what was tried, how often something happened, and whether that keeps the bar."""
+"""A row of the table: what was tried, how often something happened, and whether that keeps the bar.
 
-from collections.abc import Iterable, Sequence
+A bar is about what is true in the long run, so a share passes by the end of its exact 99 % interval: a risk (`max`) if
+it is shown to be at most the bar, a power (`min`) if it is shown to be at least the bar; a run of bad luck then fails a
+case that is right about once in two hundred times where the truth is at the end of what is allowed, and never lets one
+pass by good luck more often than that. A median passes by itself: its bar is about what is usual, and its interval says
+how well that is known. What must not happen at all (`never`) passes if it did not happen.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +17,12 @@ CONFIDENCE = 0.99
 
 
 def share(case: str, variant: str, bar: float, kind: str, hits: int, trials: int) -> dict[str, Any]:
-    """Return a row about a share: at most (`max`) or at least (`min`) the bar.
-
-    A risk (`max`) keeps its bar if the upper end of its exact 99 % interval does; a power (`min`) if its share does.
-    """
+    """Return a row about a share: at most (`max`) or at least (`min`) the bar; with the exact 99 % interval."""
     tail = (1 - CONFIDENCE) / 2
     low = float(stats.beta.ppf(tail, hits, trials - hits + 1)) if hits else 0.0
     high = float(stats.beta.ppf(1 - tail, hits + 1, trials - hits)) if hits < trials else 1.0
-    return _row(case, variant, bar, kind, hits / trials, low, high, trials)
+    row = _row(case, variant, bar, kind, hits / trials, low, high, trials)
+    return row | {"hits": hits, "passed": high <= bar if kind == "max" else low >= bar}
 
 
 def never(case: str, variant: str, hits: int, trials: int) -> dict[str, Any]:
@@ -26,28 +31,34 @@ def never(case: str, variant: str, hits: int, trials: int) -> dict[str, Any]:
     return row | {"passed": hits == 0}
 
 
-def median(case: str, variant: str, bar: float, kind: str, values: Sequence[float]) -> dict[str, Any]:
+def median(case: str, variant: str, bar: float, kind: str, values: Sequence[float], unit: str) -> dict[str, Any]:
     """Return a row about a median; low and high are its distribution-free 99 % interval. Infinity: never."""
     ordered = np.sort(np.asarray(values, float))
     trials = len(ordered)
     low, high = (int(stats.binom.ppf(q, trials, 0.5)) for q in ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
     middle = float(np.median(ordered))
-    return _row(
-        case,
-        variant,
-        bar,
-        kind,
-        middle,
-        float(ordered[low]),
-        float(ordered[min(high, trials - 1)]),
-        trials,
-        bound=False,
-    )
+    row = _row(case, variant, bar, kind, middle, float(ordered[low]), float(ordered[min(high, trials - 1)]), trials)
+    return row | {"passed": middle <= bar if kind == "max" else middle >= bar, "unit": unit}
 
 
-def complete(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows of which some only tell `hits` of `trials`, with rate, interval and verdict."""
-    return [row if "passed" in row else share(**row) for row in rows]
+def complete(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return finished rows: those of one case and variant are parts of one, and some tell but `hits` of `trials`."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        key = row["case"], row["variant"]
+        before = found.get(key)
+        if before is None:
+            found[key] = dict(row)
+        else:
+            found[key] = _asked(before) | {name: before[name] + row[name] for name in ("hits", "trials")}
+    return [
+        {name: value for name, value in (row if "passed" in row else share(**row)).items() if name != "hits"}
+        for row in found.values()
+    ]
+
+
+def _asked(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("case", "variant", "bar", "kind")}
 
 
 def _row(
@@ -59,8 +70,6 @@ def _row(
     low: float,
     high: float,
     trials: int,
-    *,
-    bound: bool = True,
 ) -> dict[str, Any]:
     if kind not in {"max", "min"}:
         raise ValueError(f"kind must be max or min, not {kind!r}")
@@ -73,5 +82,4 @@ def _row(
         "low": low,
         "high": high,
         "trials": trials,
-        "passed": (high if bound else rate) <= bar if kind == "max" else rate >= bar,
     }

@@ -52,6 +52,11 @@ def decided(promise: Promise, look: Look, attempt: int = 1) -> Decided:
     return Decided(_first(FAILS[codes]), _first(PASSES[codes]))
 
 
+def shown_at_last(promise: Promise, look: Look) -> Array:
+    """Return which canaries are failed at one look, shape (canaries,); harm is latched, so this tells of all before."""
+    return FAILS[decide(promise, look, Levels.of(ALPHA, BETA))]
+
+
 def all_forms(ticks: Ticks, limit: float = LIMIT, setting: Setting | None = None) -> dict[str, Decided]:
     """Return what each form of SLO decides on the same traffic."""
     whole = promised(limit)

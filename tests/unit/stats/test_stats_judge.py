@@ -225,9 +225,9 @@ def test_alpha_is_split_over_all_tests_of_harm(form: Form) -> None:
 def test_the_threshold_is_that_of_the_test_that_decided() -> None:
     levels = Levels.of(0.05, 0.05)
     worse = judged([tick(0, (100, 60), (900, 0))], ratio=1.25)
-    assert worse.threshold_harm == pytest.approx(levels.harm - log(0.7))
+    assert worse.threshold_harm == pytest.approx(levels.harm - log(0.6))
     rejected = judged([tick(0, (100, 0), (900, 0), rejected=(100, 0))], ratio=1.25)
-    assert rejected.threshold_harm == pytest.approx(levels.harm - log(0.3))
+    assert rejected.threshold_harm == pytest.approx(levels.harm - log(0.4))
 
 
 def test_an_early_verdict_says_how_much_more_is_needed() -> None:
