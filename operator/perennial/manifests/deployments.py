@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perennial.manifests.manifest import Manifest, name_of
-from perennial.manifests.pods import Trouble, refusal, trouble
+from perennial.manifests.pods import SHORTAGES, Trouble, refusal, trouble
 from perennial.terms import reasons
 
 
@@ -53,19 +53,24 @@ def rollout(deployment: Manifest | None, pods: Sequence[Manifest], *, version: s
 
 
 def _trouble(deployment: Manifest, pods: Sequence[Manifest], version: str | None) -> Trouble | None:
-    """Why pods of the Deployment may not be created, or what one of them waits for or died of, if it says."""
-    for condition in deployment.get("status", {}).get("conditions", ()):
-        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            return refusal(condition.get("message", ""))
+    """Return what a pod waits for or died of, or why pods may not be created.
+
+    What is the pods' own comes first: where some fail, it does not matter that others find no room.
+    """
+    found = [said for pod in sorted(pods, key=name_of) if _is_of(pod, deployment, version) and (said := trouble(pod))]
+    refused = [
+        refusal(condition.get("message", ""))
+        for condition in deployment.get("status", {}).get("conditions", ())
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True"
+    ]
+    own = [each for each in found if each.reason not in SHORTAGES]
+    return next(iter((*own, *refused, *found)), None)
+
+
+def _is_of(pod: Manifest, deployment: Manifest, version: str | None) -> bool:
+    labels = pod["metadata"].get("labels", {})
     wanted = deployment["spec"]["selector"]["matchLabels"].items()
-    for pod in sorted(pods, key=name_of):
-        labels = pod["metadata"].get("labels", {})
-        if not wanted <= labels.items() or (version is not None and labels.get("perennial.dev/version") != version):
-            continue
-        found = trouble(pod)
-        if found is not None:
-            return found
-    return None
+    return wanted <= labels.items() and (version is None or labels.get("perennial.dev/version") == version)
 
 
 def ready_addresses(pods: Sequence[Manifest], slot: str, version: str) -> tuple[str, ...]:

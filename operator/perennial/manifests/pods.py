@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perennial.manifests.manifest import Manifest
-from perennial.terms import reasons
+from perennial.terms import names, reasons
 from perennial.terms.text import clip
 
 WAITING_REASONS: Mapping[str, str] = {
@@ -35,7 +35,13 @@ EACH_POD = re.compile(r'^pods "[^"]*" is forbidden: ')
 """How it begins: with the name of a pod that will never be, another one each time."""
 
 REFUSALS = frozenset({reasons.QUOTA_EXCEEDED, reasons.PODS_REFUSED})
-"""Reasons that pods are not there for which say nothing of what would run in them."""
+"""Reasons that pods are not there for."""
+
+SHORTAGES = frozenset({*REFUSALS, reasons.NOT_SCHEDULED, reasons.REGISTRY_UNAVAILABLE})
+"""Reasons that pods are not ready for which say nothing of what would run in them."""
+
+UNAVAILABLE = 75
+"""How Perennial's own containers end where a service that they need is not there (`perennial.worker.errors`)."""
 
 STUCK = frozenset(
     {
@@ -121,4 +127,5 @@ def _ended(container: Mapping[str, Any]) -> Trouble | None:
     lines = (ended.get("message") or ended.get("reason") or "").strip().splitlines()
     said = lines[-1][:400] if lines else "it said nothing"
     message = f"Container {container['name']} ended with exit code {ended['exitCode']}: {said}"
-    return Trouble(reason=reasons.CONTAINER_FAILED, message=message)
+    away = container["name"] == names.FETCH and ended["exitCode"] == UNAVAILABLE
+    return Trouble(reason=reasons.REGISTRY_UNAVAILABLE if away else reasons.CONTAINER_FAILED, message=message)

@@ -51,6 +51,10 @@ REQUEST = f"{GROUP}/request"
 """The annotation by which somebody asks for what a spec can't say: `<verb>@<token>`."""
 
 
+FETCH = "model"
+"""The init container of a server's pods that fetches the model from MLflow."""
+
+
 def snapshots_claim(dataset: str) -> str:
     """Return the name of the claim that keeps a Dataset's versions."""
     return f"{dataset}-snapshots"

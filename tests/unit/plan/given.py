@@ -235,6 +235,7 @@ def pod(
     waiting: str = "",
     unschedulable: str = "",
     init: bool = False,
+    container: str = "main",
     seconds_old: float = 20,
     labels: Mapping[str, str] | None = None,
 ) -> Manifest:
@@ -248,8 +249,8 @@ def pod(
         reason = "OOMKilled" if killed else "Completed" if exit_code == 0 else "Error"
         state = {"terminated": {"exitCode": exit_code, "message": words, "reason": reason}}
         phase = "Succeeded" if exit_code == 0 else "Failed"
-    container = {"name": "main", "image": "registry.test/any:1", "state": state}
-    status: dict[str, Any] = {"phase": phase, "initContainerStatuses" if init else "containerStatuses": [container]}
+    its = {"name": container, "image": "registry.test/any:1", "state": state}
+    status: dict[str, Any] = {"phase": phase, "initContainerStatuses" if init else "containerStatuses": [its]}
     if unschedulable:
         status = {
             "phase": "Pending",

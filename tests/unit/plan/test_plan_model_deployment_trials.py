@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from given import NOW, World, child_of, effects, given, later, message, planned, registry
+from given import NOW, World, child_of, conditions, effects, given, later, message, planned, registry
 from given_deployment import (
     AT_10,
     AT_50,
@@ -23,6 +23,7 @@ from given_deployment import (
     deployment,
     on_undecided,
     plan_of,
+    pod_of,
     roles,
     running,
     trouble,
@@ -331,6 +332,53 @@ def test_a_shortage_outside_is_held_against_no_version(refused: str, reason: str
     assert roles(soon) == "3@a answers, 4@b on trial at step 0 with 0 %"
     over = planned(running(status(free), not_ready=["b"]), "ModelDeployment", NAME, later(86400 + 600))
     assert (roles(over), status(over)["rejected"]) == ("3@a answers, 4@b is kept", [version("4")])
+
+
+def lacking(**how: Any) -> World:
+    """Return the world in which the pod of slot b, on trial for long, has some trouble."""
+    world = running({**PREPARING, "canary": canary(step=0, begun=6000)}, not_ready=["b"])
+    work = world.get("Deployment", "ml", f"{NAME}-b")
+    assert work is not None
+    return world.but(pod_of(work, **how))
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        pytest.param({"unschedulable": "0/3 nodes are available: 3 Insufficient cpu."}, "NotScheduled", id="no node"),
+        pytest.param({"exit_code": 75, "init": True, "container": "model"}, "RegistryUnavailable", id="MLflow is away"),
+    ],
+)
+def test_a_candidate_that_finds_no_room_or_no_registry_is_not_judged(how: Mapping[str, Any], reason: str) -> None:
+    plan = plan_of(lacking(**how))
+    assert roles(plan) == "3@a answers, 4@b on trial at step 0 with 0 %"
+    assert status(plan)["canary"]["blockedTime"] == "2026-03-01T12:00:00Z"
+    assert conditions(plan)["Progressing"] == f"True {reason}"
+    assert status(plan)["rejected"] == []
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param({"exit_code": 65, "init": True, "container": "model"}, id="the model is not what it should be"),
+        pytest.param({"exit_code": 75}, id="a server of the user's own that ends with 75"),
+        pytest.param({"waiting": "ErrImagePull"}, id="no such image"),
+    ],
+)
+def test_what_is_the_candidates_own_fault_is_held_against_it(how: Mapping[str, Any]) -> None:
+    plan = plan_of(lacking(**how))
+    assert (roles(plan), status(plan)["rejected"]) == ("3@a answers, 4@b is kept", [version("4")])
+
+
+def test_pods_that_fail_are_judged_though_others_find_no_room() -> None:
+    world = lacking(exit_code=1)
+    work = world.get("Deployment", "ml", f"{NAME}-b")
+    assert work is not None
+    crowded = pod_of(work, unschedulable="0/3 nodes are available: 3 Insufficient cpu.")
+    crowded["metadata"]["name"] = f"a-{crowded['metadata']['name']}"
+    plan = plan_of(world.but(crowded))
+    assert roles(plan) == "3@a answers, 4@b is kept"
+    assert "ended with exit code 1" in message(plan, "Progressing")
 
 
 def test_a_candidate_whose_pods_may_be_created_again_goes_on() -> None:

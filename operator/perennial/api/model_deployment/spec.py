@@ -159,7 +159,12 @@ class CanaryPlan(Part):
     progress_deadline_seconds: Annotated[
         int,
         Field(
-            ge=10, le=86_400, description="How long a candidate's pods may take to get ready before it is rolled back."
+            ge=10,
+            le=86_400,
+            description=(
+                "How long a candidate's pods may take to get ready before it is rolled back. While they may not be "
+                "created, have no node, or MLflow is away, nothing counts."
+            ),
         ),
     ] = 600
     scale_down_delay_seconds: Annotated[

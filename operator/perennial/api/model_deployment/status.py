@@ -95,8 +95,8 @@ class Candidate(Deployed):
         Time | None,
         Field(
             description=(
-                "Since when its pods may not be created, for want of quota or the like: its time stands still, and "
-                "startedTime is set anew when they may."
+                "Since when its pods may not be created (a quota or the like), have no node, or can't fetch the model "
+                "since MLflow is away: its time stands still, and startedTime is set anew when that is over."
             )
         ),
     ] = None

@@ -12,7 +12,7 @@ from perennial.api.messages.state import Brake, SloVerdict, State
 from perennial.api.model_deployment import CanaryOnUndecided, Candidate, Step
 from perennial.manifests.build import hashed
 from perennial.manifests.jobs import sentence
-from perennial.manifests.pods import REFUSALS
+from perennial.manifests.pods import SHORTAGES
 from perennial.plan.model_deployment import record
 from perennial.plan.model_deployment.findings import on_trial
 from perennial.plan.model_deployment.record import Transition
@@ -89,21 +89,21 @@ def begins(situation: Situation, now: datetime) -> Transition | None:
 
 
 def is_blocked(situation: Situation, now: datetime) -> Transition | None:
-    """Stop the clock of a candidate whose pods may not be created: a shortage outside says nothing of the version."""
+    """Stop the clock of a candidate whose pods find no room, or no MLflow: a shortage outside says nothing of it."""
     candidate = situation.status.canary
     if candidate is None or candidate.step > 0 or candidate.blocked_time is not None:
         return None
     found = situation.rollout(candidate)
-    if found.ready or found.reason not in REFUSALS:
+    if found.ready or found.reason not in SHORTAGES:
         return None
     message = f"{_named(candidate)} waits, and is not judged meanwhile: {found.message}"
     return record.blocked(situation.status, candidate, found.reason, message, now)
 
 
 def is_unblocked(situation: Situation, now: datetime) -> Transition | None:
-    """Start the clock anew once the pods may be created."""
+    """Start the clock anew once the shortage is over."""
     candidate = situation.status.canary
-    if candidate is None or candidate.blocked_time is None or situation.rollout(candidate).reason in REFUSALS:
+    if candidate is None or candidate.blocked_time is None or situation.rollout(candidate).reason in SHORTAGES:
         return None
     return record.unblocked(situation.status, candidate, now)
 

@@ -88,7 +88,7 @@ def trial_began(
 def blocked(
     status: ModelDeploymentStatus, candidate: Candidate, reason: str, message: str, now: datetime
 ) -> Transition:
-    """The candidate's pods may not be created, for want of quota or the like: its time stands still."""
+    """The candidate's pods lack something that is no fault of its own: its time stands still."""
     return Transition(
         status=status.but(canary=candidate.but(blocked_time=now)),
         event=Emit(type="Warning", reason=reason, message=clip(message, EVENT), action="Canary"),
@@ -96,7 +96,7 @@ def blocked(
 
 
 def unblocked(status: ModelDeploymentStatus, candidate: Candidate, now: datetime) -> Transition:
-    """The candidate's pods may be created again: its time begins anew."""
+    """The candidate's pods lack nothing any more: its time begins anew."""
     return Transition(status=status.but(canary=candidate.but(blocked_time=None, started_time=now)))
 
 

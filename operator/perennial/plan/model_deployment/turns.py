@@ -27,8 +27,8 @@ TURNS: tuple[Turn, ...] = (
     # A trial.
     canary.supersedes,  # Another version is wanted than the one on trial: the trial ends without a verdict.
     canary.begins,  # Another version is wanted than stable: it is put on trial in the slot that is free.
-    canary.is_blocked,  # Its pods may not be created, for want of quota or the like: its time stands still.
-    canary.is_unblocked,  # They may be created again: its time begins anew.
+    canary.is_blocked,  # Its pods may not be created, have no node, or lack MLflow: its time stands still.
+    canary.is_unblocked,  # The shortage is over: its time begins anew.
     canary.is_late,  # Its pods are not ready in time: it is rolled back.
     canary.takes_traffic,  # They are, and every router knows them: the first step.
     canary.steps,  # Nothing holds it (canary.HOLDS): the next step.

@@ -8,6 +8,7 @@ from perennial.plan.model_deployment.champion import registered_as
 from perennial.plan.model_deployment.children.parts import deployment, probe
 from perennial.plan.model_deployment.seen import ModelDeploymentSeen
 from perennial.plan.model_deployment.trust import TOKEN_FILE, TOKEN_MOUNT, token_volume
+from perennial.terms import names
 from perennial.terms.kube import EnvVar, Resources
 
 SERVER_PORT = 8080
@@ -19,7 +20,7 @@ def desired_slot(seen: ModelDeploymentSeen, deployed: Deployed, replicas: int) -
     owner, settings = seen.owner, seen.settings
     server, model = deployed.server, seen.spec.model.name
     fetch = container(
-        "model",
+        names.FETCH,
         server.fetch_image,
         pull_policy=settings.image_pull_policy,
         command=["python3", "-m", "perennial.worker", "fetch-model"],
