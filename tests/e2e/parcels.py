@@ -162,7 +162,7 @@ def model_deployment(name: str, **more: Any) -> dict[str, Any]:
             "model": {"name": MODEL, "fromRetraining": {}},
             "server": {"replicas": 1, "resources": {"requests": {"cpu": "50m"}}},
             "canary": {"steps": [{"weight": 10}, {"weight": 50}], "scaleDownDelaySeconds": 5},
-            "slos": [{"name": "errors", "requests": {"max": "0.02", "maxRatio": "1.5"}}],
+            "slos": [{"name": "errors", "requests": {"max": "0.02"}}],
             **more,
         },
     }

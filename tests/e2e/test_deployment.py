@@ -193,7 +193,7 @@ def test_a_gitops_tool_that_applies_all_the_time_changes_nothing(
 def test_decay_is_seen_on_matured_cohorts_and_cured_by_itself(
     kube: Kube, system: Kube, images: dict[str, str], trained: str, traffic: Traffic
 ) -> None:
-    errors = {"name": "errors", "requests": {"max": "0.02", "maxRatio": "1.5"}}
+    errors = {"name": "errors", "requests": {"max": "0.02"}}
     missed = {"name": "missed", "outcome": {"falseNegativeRate": {}, "max": "0.4", "minSamples": 50}}
     template = parcels.training_spec(
         images["flights"], gate={"metrics": [{"name": "errors", "errorRate": {}, "maxRegression": "0.02"}]}, seed=1

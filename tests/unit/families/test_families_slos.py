@@ -6,9 +6,12 @@ import pytest
 from pydantic import ValidationError
 
 from perennial.families.slos import SLO, Objective, critical_on_trial, judging
+from perennial.families.slos.requests import Requests
 from perennial.schema.structural import structural
+from perennial.stats.judge import Judgement
+from perennial.terms import reasons
 from perennial.terms.part import camel
-from perennial.terms.words import Role
+from perennial.terms.words import Role, Verdict
 
 KINDS = {camel(name): SLO.model_fields[name] for name in SLO.members}
 
@@ -73,3 +76,34 @@ def test_the_rule_that_something_judges_canaries_names_every_kind_that_does() ->
     for kind in KINDS:
         assert (f"has(s.{kind})" in rule) is (kind in judging("trial"))
         assert (kind in sentence) is (kind in judging("trial"))
+
+
+@pytest.mark.parametrize(
+    ("promised", "bad", "says"),
+    [
+        ({"max": "0.01", "maxRatio": "1.5"}, 0, "maxRatio can't be shown before something fails, max alone could be"),
+        ({"max": "0.01"}, 0, "about 640,000 more requests are needed"),
+        ({"max": "0.01", "maxRatio": "1.5"}, 1, "about 640,000 more requests are needed"),
+    ],
+)
+def test_a_ratio_of_nothing_to_nothing_is_not_waited_for_without_a_word(
+    promised: dict[str, str], bad: int, says: str
+) -> None:
+    found = Judgement(
+        verdict=Verdict.UNDECIDED,
+        reason=reasons.MORE_REQUESTS_NEEDED,
+        candidate=(1000, 0),
+        stable=(9000, bad),
+        rejected=(0, 0),
+        step_candidate=1000,
+        step_total=10_000,
+        log_e_harm=0.0,
+        log_e_safe=0.0,
+        threshold_harm=3.0,
+        threshold_safe=3.0,
+        low=0.0,
+        high=0.006,
+        needed=643_072,
+        eta_seconds=None,
+    )
+    assert says in Requests.model_validate(promised).tell(found)

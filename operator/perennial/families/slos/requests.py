@@ -20,15 +20,16 @@ class Requests(Counted):
     """The share of requests that fail: 5xx, timeouts, lost connections, answers that clients gave up waiting for.
 
     With `max` a candidate passes when its rate is shown to be below it, with `maxRatio` when that is shown of its ratio
-    to stable's; with both, when both are. It fails when shown to be worse than stable (with `maxRatio`), or above `max`
-    and worse than stable (with `max`). A candidate that answers more requests with 4xx than stable fails, too.
+    to stable's; with both, when both are: where hardly anything fails, no ratio can be shown, so state `max` alone. It
+    fails when shown to be worse than stable (with `maxRatio`), or above `max` and worse than stable (with `max`). A
+    candidate that answers more requests with 4xx than stable fails, too.
     """
 
     model_config = ConfigDict(
         json_schema_extra=rules(("has(self.max) || has(self.maxRatio)", "requests needs max, maxRatio or both"))
     )
     judges: ClassVar[frozenset[Judged]] = frozenset({"trial", "stable"})
-    example: ClassVar[Mapping[str, Any]] = {"max": "0.01", "maxRatio": "1.25"}
+    example: ClassVar[Mapping[str, Any]] = {"max": "0.01"}
 
     max: Annotated[
         OpenShare | None, Field(description="A candidate passes when its rate is shown to be below this.")
@@ -86,7 +87,7 @@ class Requests(Counted):
             reasons.SHOWN_SAFE: f"{beside}: shown to be {' and '.join(limits)} in this step",
             reasons.SHARED_INCIDENT: f"{beside}: more than {limit}, but not shown to be worse than stable",
             reasons.OVER_DISPERSED: f"{beside}; failures come in bursts, so that this does not decide yet",
-            reasons.MORE_REQUESTS_NEEDED: _undecided(failed, found),
+            reasons.MORE_REQUESTS_NEEDED: self._undecided(failed, found),
         }
         return told[found.reason]
 
@@ -105,6 +106,16 @@ class Requests(Counted):
         }
         return told[reason]
 
+    def _undecided(self, failed: str, found: Judgement) -> str:
+        if self.max_ratio is not None and found.candidate[1] == found.stable[1] == 0:
+            return (
+                f"{failed}, and nothing of stable: maxRatio can't be shown before something fails, max alone could be"
+            )
+        if found.needed is None:
+            return f"{failed}, too close to the limit to say how many more are needed"
+        more = f"{failed}; about {_rounded(found.needed):,} more requests are needed"
+        return more if found.eta_seconds is None else f"{more}, ≈ {_duration(found.eta_seconds)}"
+
 
 def _rejected(found: Judgement) -> str:
     mine, theirs = (
@@ -112,13 +123,6 @@ def _rejected(found: Judgement) -> str:
         for (total, _), rejected in zip((found.candidate, found.stable), found.rejected, strict=True)
     )
     return f"the candidate answered {mine} with 4xx, stable {theirs}: shown to be more"
-
-
-def _undecided(failed: str, found: Judgement) -> str:
-    if found.needed is None:
-        return f"{failed}, too close to the limit to say how many more are needed"
-    more = f"{failed}; about {_rounded(found.needed):,} more requests are needed"
-    return more if found.eta_seconds is None else f"{more}, ≈ {_duration(found.eta_seconds)}"
 
 
 def _share(counts: tuple[int, int]) -> str:
