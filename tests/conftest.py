@@ -1,7 +1,11 @@
 """How all levels run together, and the last line of every run: how many tests passed, failed and were skipped."""
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
+
+settings.register_profile("any machine", deadline=None)  # how long a case takes is measured in benchmarks
+settings.load_profile("any machine")
 
 _counts = pytest.StashKey[dict[str, int]]()
 
