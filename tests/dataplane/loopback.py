@@ -10,7 +10,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -70,22 +70,37 @@ def _die_with_parent() -> None:
 
 @dataclass
 class Model:
-    """A model server: fails a share of the requests, takes its time, and echoes what it was asked with."""
+    """A model server: fails a share of the requests, takes its time, and echoes what it was asked with.
+
+    To a share of them, `hanging`, it does not answer at all. `first_failure` is when the first answer that failed was
+    given, by the monotonic clock.
+    """
 
     failing: float = 0.0
+    failure: int = 500
+    hanging: float = 0.0
     seconds: float = 0.0
     port: int = field(default_factory=free_port)
     served: int = 0
     last_start: float = 0.0
+    first_failure: float | None = None
     _chance: random.Random = field(default_factory=lambda: random.Random(1))
 
     async def answer(self, request: web.Request) -> web.Response:
         self.served += 1
         self.last_start = monotonic()
+        if self._chance.random() < self.hanging:
+            await asyncio.Event().wait()
         if self.seconds:
             await asyncio.sleep(self.seconds)
-        status = 500 if self._chance.random() < self.failing else 200
+        status = self.failure if self._chance.random() < self.failing else 200
+        if status != 200 and self.first_failure is None:
+            self.first_failure = monotonic()
         return web.json_response(dict(request.headers), status=status)
+
+    def behave(self) -> None:
+        """Answer everything, and at once, from now on."""
+        self.failing, self.failure, self.hanging, self.seconds, self.first_failure = 0.0, 500, 0.0, 0.0, None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Model"]:
@@ -171,6 +186,38 @@ class Router:
             return False
 
 
+class Wall:
+    """A way to a port that can be closed: who comes then is turned away, the program behind it goes on."""
+
+    def __init__(self, port: int) -> None:
+        self.port = free_port()
+        self.open = True
+        self._behind = port
+
+    @asynccontextmanager
+    async def standing(self) -> AsyncIterator["Wall"]:
+        server = await asyncio.start_server(self._pass, "127.0.0.1", self.port)
+        try:
+            yield self
+        finally:
+            server.close()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self.open:
+            writer.close()
+            return
+        inner, outer = await asyncio.open_connection("127.0.0.1", self._behind)
+
+        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            with suppress(OSError):
+                while self.open and (data := await source.read(65536)):
+                    sink.write(data)
+                    await sink.drain()
+            sink.close()
+
+        await asyncio.gather(copy(reader, outer), copy(inner, writer))
+
+
 class CollectorProcess:
     """`python -m perennial.collector` and a client of it."""
 
@@ -183,8 +230,9 @@ class CollectorProcess:
         self.session = session
         self.program: Program | None = None
 
-    async def start(self, *routers: Router) -> None:
-        names = [f"127.0.0.1:{router.statistics}" for router in routers] or [f"127.0.0.1:{free_port()}"]
+    async def start(self, *routers: "Router | Wall") -> None:
+        ports = [router.statistics if isinstance(router, Router) else router.port for router in routers]
+        names = [f"127.0.0.1:{port}" for port in ports or [free_port()]]
         arguments = ["--database", str(self.database), "--host", "127.0.0.1", "--port", str(self.port)]
         arguments += ["--trust", str(self.accounts.trust)]
         for name in names:
@@ -232,6 +280,13 @@ class CollectorProcess:
         async with self.session.request(method, f"{self.url}{path}", data=body, headers=headers) as response:
             return response.status, await response.json()
 
+    async def figures(self) -> dict[str, float]:
+        """Return the collector's own numbers, such as `requests_total{slot="a"}`."""
+        async with self.session.get(f"{self.url}/metrics") as response:
+            lines = (await response.text()).splitlines()
+        pairs = (line.removeprefix("perennial_collector_").rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
+
     async def until(self, seen: Callable[[State], bool], what: str, patience: float = PATIENCE) -> State:
         """Return the first state in which something is seen."""
 
@@ -253,17 +308,23 @@ class Traffic:
     pace: float = 200.0
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
     lost: int = 0
+    _waits: bool = True
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Traffic"]:
-        """Send requests in the background; leave when all that were sent are answered."""
+        """Send requests in the background; leave when all that were sent are answered, or `hurry`."""
         going = asyncio.Event()
+        self._waits = True
         task = asyncio.create_task(self._send(going))
         try:
             yield self
         finally:
             going.set()
             await task
+
+    def hurry(self) -> None:
+        """Let those who still wait for an answer when the traffic ends go away without one."""
+        self._waits = False
 
     async def send(self, number: int) -> None:
         """Send a number of requests, at most 20 at a time."""
@@ -289,6 +350,16 @@ class Traffic:
     def bad(self, slot: str) -> int:
         return sum(n for (s, status), n in self.answers.items() if s == slot and status >= 500)
 
+    async def leave(self, after: float) -> None:
+        """Send a request, and go away before it is answered."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(self.url.rsplit(":", 1)[1]))
+        writer.write(b"GET / HTTP/1.1\r\nHost: model\r\n\r\n")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(reader.read(1), after)
+            raise AssertionError("it was answered, or cut off, before the client left")
+        writer.close()
+        await writer.wait_closed()
+
     async def _send(self, end: asyncio.Event) -> None:
         sent: set[asyncio.Task[None]] = set()
         while not end.is_set():
@@ -296,7 +367,9 @@ class Traffic:
             sent.add(task)
             task.add_done_callback(sent.discard)
             await asyncio.sleep(1 / self.pace)
-        await asyncio.gather(*sent)
+        for task in () if self._waits else sent:
+            task.cancel()
+        await asyncio.gather(*sent, return_exceptions=not self._waits)
 
 
 ARMS = {"a": Arm(version="v-old", model_version="1"), "b": Arm(version="v-new", model_version="2")}
