@@ -77,6 +77,10 @@ SECTIONS ?=
 bench-scale: setup  ## how the operator scales, into build/bench/scale.json (SECTIONS=rss,takeover: some of it)
 	@PYTHONPATH=operator:.:tests/api python tests/perf/bench_scale.py --sections=$(SECTIONS)
 
+.PHONY: bench-collector
+bench-collector: setup  ## how soon a collector brakes, how much it takes in (SECTIONS=brake: that alone)
+	@PYTHONPATH=operator:.:tests/dataplane python tests/perf/bench_collector.py --sections=$(SECTIONS)
+
 .PHONY: bench-docs
 bench-docs: setup  ## write the figures of build/bench/scale.json into docs/performance.md
 	@PYTHONPATH=operator:.:tests/api python tests/perf/figures.py build/bench/scale.json docs/performance.md

@@ -206,7 +206,11 @@ class Wall:
         if not self.open:
             writer.close()
             return
-        inner, outer = await asyncio.open_connection("127.0.0.1", self._behind)
+        try:
+            inner, outer = await asyncio.open_connection("127.0.0.1", self._behind)
+        except OSError:
+            writer.close()
+            return
 
         async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
             with suppress(OSError):

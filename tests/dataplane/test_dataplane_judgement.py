@@ -2,90 +2,20 @@
 
 import asyncio
 import random
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
-from dataclasses import dataclass
-from pathlib import Path
-from time import monotonic, time
+from contextlib import suppress
+from time import monotonic
 
-import aiohttp
 import pytest
 import pytest_asyncio
-from loopback import CollectorProcess, Model, Router, Traffic, Wall, canary, eventually, policy
+from loopback import Traffic, eventually, policy
+from plane import FORMS, Plane, plane_in
 
-from perennial.api.messages.policy import Policy, SloPolicy
 from perennial.api.messages.state import State
-from perennial.collector.ticks import read_ticks, write_ticks
-from perennial.families.slos import Requests
-from perennial.stats.ticks import ABANDONED, ANSWERED, REJECTED, REQUESTS, UNFINISHED, Arm, Key, Row, Tick, Ticks
+from perennial.stats.ticks import REQUESTS
 from perennial.terms.words import Role, Verdict
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-FORMS = {
-    "max": Requests(max="0.05"),
-    "maxRatio": Requests(max_ratio="1.25"),
-    "both": Requests(max="0.05", max_ratio="1.25"),
-}
-
-
-@dataclass
-class Plane:
-    """Two routers, the second behind a wall, one collector and two model servers: for all tests here."""
-
-    collector: CollectorProcess
-    router: Router
-    wall: Wall
-    stable: Model
-    candidate: Model
-    traffic: Traffic
-    other: Traffic
-    trials: int = 0
-
-    def trial(self, weight: int, *, step: int = 1, role: Role = Role.CRITICAL, forms: tuple[str, ...] = ()) -> Policy:
-        """Return a policy of the trial that runs, with a promise of each form (by default all)."""
-        slos = [SloPolicy(name=form, role=role, requests=FORMS[form]) for form in forms or FORMS]
-        name = f"trial-{self.trials}"
-        return policy(canary(name, weight=weight, step=step), *slos, revision=f"{name}-{step}-{role}")
-
-    async def begin(self, put: Policy) -> None:
-        """Put a policy, and wait until its weights are live and nothing of what was before still runs."""
-        await self.collector.put(put)
-        assert put.canary is not None
-        live = {"a": 1000 - put.canary.weight, "b": put.canary.weight}
-        await self.collector.until(lambda s: s.weights.verified == live, f"the weights are {live}")
-
-    def ticks(self) -> Ticks:
-        """Return what was counted of the trial."""
-        with closing(sqlite3.connect(self.collector.database, isolation_level=None)) as connection:
-            connection.execute("BEGIN")
-            return read_ticks(connection, f"trial-{self.trials}")
-
-    def write(self, ticks: list[Tick]) -> None:
-        """Write down what the next trial shall have counted already."""
-        with closing(sqlite3.connect(self.collector.database, isolation_level=None)) as connection:
-            connection.execute("BEGIN")
-            write_ticks(connection, {f"trial-{self.trials}": ticks}, {}, None)
-            connection.execute("COMMIT")
-
-
-@asynccontextmanager
-async def plane_in(directory: Path) -> AsyncIterator[Plane]:
-    async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
-        stable, candidate = [await stack.enter_async_context(Model().running()) for _ in range(2)]
-        collector = CollectorProcess(directory, session)
-        routers = [Router(name, directory, {"a": stable, "b": candidate}, collector) for name in ("first", "second")]
-        wall = await stack.enter_async_context(Wall(routers[1].statistics).standing())
-        await collector.start(routers[0], wall)
-        stack.push_async_callback(collector.stop)
-        await collector.put(policy())
-        for router in routers:
-            stack.push_async_callback(router.stop)
-        await asyncio.gather(*(router.start() for router in routers))
-        traffic, other = (Traffic(session, router.url) for router in routers)
-        yield Plane(collector, routers[0], wall, stable, candidate, traffic, other)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -97,15 +27,10 @@ async def whole_plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
 @pytest_asyncio.fixture(loop_scope="module")
 async def plane(whole_plane: Plane) -> AsyncIterator[Plane]:
     """Yield the plane for another trial, with models that answer and nobody asking."""
-    whole_plane.trials += 1
-    whole_plane.traffic.answers.clear()
-    whole_plane.other.answers.clear()
+    whole_plane.next()
     try:
         yield whole_plane
     finally:
-        whole_plane.stable.behave()
-        whole_plane.candidate.behave()
-        whole_plane.wall.open = True
         await whole_plane.collector.put(policy(revision=f"after-{whole_plane.trials}"))
 
 
@@ -239,21 +164,11 @@ async def test_traffic_that_is_not_split_as_it_was_told_to_be_is_neither_promote
     assert state.brake is None
 
 
-def an_hour_of_good_traffic(until: float, candidate: int = 10, stable: int = 40) -> list[Tick]:
-    def rows(n: int, arm: Arm) -> dict[Key, Row]:
-        good = {REQUESTS: Row(n), REJECTED: Row(n), ANSWERED: Row(n), ABANDONED: Row(0), UNFINISHED: Row(0)}
-        return {Key(signal, arm): row for signal, row in good.items()}
-
-    both = rows(candidate, "candidate") | rows(stable, "stable")
-    return [Tick(until - 3600 + i / 4, 1, 200, both) for i in range(14400)]
-
-
 @pytest.mark.parametrize("form", FORMS)
 async def test_a_candidate_that_was_good_for_an_hour_and_then_fails_is_braked_at_once(plane: Plane, form: str) -> None:
-    plane.write(an_hour_of_good_traffic(time()))
-    await plane.begin(plane.trial(weight=200, forms=(form,)))
-    begun = (await plane.collector.state()).verdicts[0]
-    assert (begun.candidate.total, begun.stable.total) == (144_000, 576_000)
+    passed = plane.an_hour_has_passed(weight=200)
+    state = await plane.begin(plane.trial(weight=200, forms=(form,)))
+    assert (state.verdicts[0].candidate.total, state.verdicts[0].stable.total) == passed
     async with plane.traffic.running():
         await eventually(lambda: _reached(plane.traffic, 40), "the candidate answers")
         plane.candidate.failing = 1.0
