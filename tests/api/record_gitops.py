@@ -196,8 +196,8 @@ def example(name: str, **spec: Any) -> dict[str, Any]:
     return {**manifest, "spec": {**manifest["spec"], **spec}}
 
 
-def missed(name: str, observed: str, message: str) -> dict[str, Any]:
-    return {"name": name, "severity": "Error", "passed": False, "observed": observed, "message": message}
+def missed(name: str, reason: str, message: str) -> dict[str, Any]:
+    return {"name": name, "verdict": "Fail", "reason": reason, "message": message}
 
 
 def test_a_dataset(scene: Scene, start_operator: Start) -> None:
@@ -214,11 +214,12 @@ def test_a_dataset(scene: Scene, start_operator: Start) -> None:
     scene.end(pod, {"error": "the folder weeks is not there"}, exit_code=65)
     save("source-unreadable", scene.when(DATASET.resource, name, Fetched=("False", "SourceUnreadable")))
 
-    few = missed("enough", "812 rows", "at least 10000 rows are expected, there are 812")
-    scene.end(scene.pod(check), {**CHECKED, "rows": 812, "expectations": [few]})
+    few = missed("enough", "OutOfRange", "rows must number at least 10000, but there are 812")
+    scene.end(scene.pod(check), {**CHECKED, "rows": 812, "passed": 4, "failed": 1, "unmet": [few]})
     save("expectation-failed", scene.when(DATASET.resource, name, Valid=("False", "ExpectationFailed")))
-    gone = {"file": "week-03.parquet", "column": "late", "message": "the column is missing"}
-    scene.end(scene.pod(check), {**CHECKED, "violations": [gone]})
+    message = "column late must be there, of type Boolean, but week-03.parquet has none"
+    gone = missed("schema/late", "SchemaViolated", message)
+    scene.end(scene.pod(check), {**CHECKED, "violated": 1, "violations": [gone]})
     save("schema-violated", scene.when(DATASET.resource, name, Valid=("False", "SchemaViolated")))
     scene.end(scene.pod(check), CHECKED)
     ready = save("ready", scene.when(DATASET.resource, name, Ready=("True", "VersionReady")))

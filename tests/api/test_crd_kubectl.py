@@ -94,7 +94,7 @@ SERVED_BY = {"replicas": 1, "image": "registry.test/server:1", "fetchImage": "re
 DOCUMENTED = {
     "Dataset": {
         "snapshots": {"size": "1Gi", "accessMode": "ReadWriteOnce"},
-        "source": {"uri": "pvc://lake/flights", "format": "Parquet"},
+        "source": {"uri": "pvc://lake/flights", "format": {"parquet": {}}},
         "expectations": [],
         "suspend": False,
     },

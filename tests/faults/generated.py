@@ -252,7 +252,7 @@ def _timeless(state: State) -> State:
     kept = copy.deepcopy(state)
     for item in kept.values():
         status = item.get("status", {})
-        for name in ("observedGeneration", "checkedGeneration", "checks"):
+        for name in ("observedGeneration", "checkedGeneration", "checksRecorded"):
             status.pop(name, None)
         for condition in status.get("conditions", []):
             condition.pop("observedGeneration", None)

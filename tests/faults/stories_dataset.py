@@ -40,8 +40,8 @@ def digest(letter: str) -> str:
 
 def found(letter: str, rows: int, *, failing: bool = False) -> Ends:
     """Return the words of a check."""
-    expectation = {"name": "enough", "severity": "Error", "passed": not failing, "observed": f"{rows}"}
-    expectation["message"] = f"{rows} rows, at least 1000 are wanted" if failing else ""
+    message = f"rows must number at least 1000, but there are {rows}"
+    unmet = [{"name": "enough", "verdict": "Fail", "reason": "OutOfRange", "message": message}] if failing else []
     return Ends(
         {
             "digest": digest(letter),
@@ -50,7 +50,9 @@ def found(letter: str, rows: int, *, failing: bool = False) -> Ends:
             "files": 1,
             "from": "2026-01-01T00:00:00Z",
             "to": "2026-03-01T00:00:00Z",
-            "expectations": [expectation],
+            "passed": 1 - len(unmet),
+            "failed": len(unmet),
+            "unmet": unmet,
         }
     )
 

@@ -54,7 +54,7 @@ def path(run: Run, subresource: str = "") -> str:
 async def have_dataset(run: Run) -> None:
     """Have a Dataset with a version, that nobody looks at any more."""
     await run.api.apply(stories_dataset.path(run), dataset(suspend=True, split={"byTime": {"lastSeconds": 1_209_600}}))
-    status = {"version": _VERSION, "versions": [_VERSION], "checks": 1, "checkedGeneration": 1}
+    status = {"version": _VERSION, "versions": [_VERSION], "checksRecorded": 1, "checkedGeneration": 1}
     await run.api.merge(stories_dataset.path(run, "/status"), {"status": status})
 
 

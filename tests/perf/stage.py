@@ -44,7 +44,7 @@ SAID = {
         "from": "2025-01-01T00:00:00Z",
         "to": "2025-12-31T00:00:00Z",
         "violations": [],
-        "expectations": [],
+        "unmet": [],
     },
     "evaluation": {
         "source": "models:/m-1",

@@ -1,19 +1,36 @@
 """Dataset: versioned, checked data. "What may we learn from?"."""
 
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from perennial.terms.forms import Decimal, Digest, PartName, Quantity, Time
+from perennial.families.expectations import Expectation, type_rules
+from perennial.terms.finding import Finding
+from perennial.terms.forms import Digest, Quantity, Time
 from perennial.terms.kube import Conditions
-from perennial.terms.part import Part, exactly_one_of, more_than_0, rules
+from perennial.terms.part import Member, OneOf, Part, Scalar, more_than_0, rules
+from perennial.terms.words import ColumnType
 
 
-class Format(StrEnum):
+class Parquet(Member):
+    """Apache Parquet: files whose names end in .parquet."""
+
+    suffix: ClassVar[str] = ".parquet"
+    """What the names of files of this format end in."""
+
+
+class Format(OneOf):
     """How the files are encoded."""
 
-    PARQUET = "Parquet"
+    parquet: Parquet | None = None
+
+    def suffix(self) -> str:
+        """Return what the names of the files end in."""
+        found = self.member()
+        assert isinstance(found, Parquet)
+        return found.suffix
 
 
 class AccessMode(StrEnum):
@@ -21,23 +38,6 @@ class AccessMode(StrEnum):
 
     READ_WRITE_ONCE = "ReadWriteOnce"
     READ_WRITE_MANY = "ReadWriteMany"
-
-
-class ColumnType(StrEnum):
-    """What a column holds."""
-
-    STRING = "String"
-    INTEGER = "Integer"
-    FLOAT = "Float"
-    BOOLEAN = "Boolean"
-    TIMESTAMP = "Timestamp"
-
-
-class Severity(StrEnum):
-    """Whether a failed expectation blocks the version (Error) or is only reported (Warn)."""
-
-    ERROR = "Error"
-    WARN = "Warn"
 
 
 class Source(Part):
@@ -67,7 +67,7 @@ class Source(Part):
             ),
         ),
     ]
-    format: Annotated[Format, Field(description="How the files are encoded.")] = Format.PARQUET
+    format: Annotated[Format, Field(description="How the files are encoded.")] = Format(parquet=Parquet())
 
 
 class Snapshots(Part):
@@ -96,12 +96,24 @@ class Snapshots(Part):
     ] = AccessMode.READ_WRITE_ONCE
 
 
-class Refresh(Part):
+class IntervalSeconds(Scalar[Annotated[int, Field(ge=5, le=31_536_000)]]):
+    """Seconds from the end of a check to the beginning of the next."""
+
+    def next_after(self, checked: datetime) -> datetime:
+        """Return when the source is looked at again, if it was looked at last at `checked`."""
+        return checked + timedelta(seconds=self.root)
+
+
+class Refresh(OneOf):
     """When the source is looked at again."""
 
-    interval_seconds: Annotated[
-        int, Field(ge=5, le=31_536_000, description="Seconds from the end of a check to the beginning of the next.")
-    ]
+    interval_seconds: IntervalSeconds | None = None
+
+    def next_after(self, checked: datetime) -> datetime:
+        """Return when the source is looked at again, if it was looked at last at `checked`."""
+        found = self.member()
+        assert isinstance(found, IntervalSeconds)
+        return found.next_after(checked)
 
 
 class Column(Part):
@@ -117,7 +129,10 @@ class Schema(Part):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("self.columns.exists(c, c.name == self.target)", "target must be one of columns"),
+            (
+                "!has(self.target) || self.columns.exists(c, c.name == self.target)",
+                "target must be one of columns",
+            ),
             (
                 "!has(self.time) || self.columns.exists(c, c.name == self.time && c.type == 'Timestamp')",
                 "time must be one of columns, of type Timestamp",
@@ -126,8 +141,13 @@ class Schema(Part):
     )
 
     target: Annotated[
-        str, Field(min_length=1, max_length=128, description="The column that a model learns to predict.")
-    ]
+        str | None,
+        Field(
+            min_length=1,
+            max_length=128,
+            description="The column that a model learns to predict. TrainingRuns need one; a Dataset may have none.",
+        ),
+    ] = None
     time: Annotated[
         str | None,
         Field(min_length=1, max_length=128, description="The column with the event time: windows and splits go by it."),
@@ -143,62 +163,7 @@ class Schema(Part):
     ]
 
 
-class NotNull(Part):
-    """No value may be missing."""
-
-
-class Range(Part):
-    """Every value must lie between min and max, both included."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            ("has(self.min) || has(self.max)", "range needs min, max or both"),
-            ("!has(self.min) || !has(self.max) || double(self.min) <= double(self.max)", "min must not exceed max"),
-        )
-    )
-
-    min: Annotated[Decimal | None, Field(description="The least value allowed.")] = None
-    max: Annotated[Decimal | None, Field(description="The greatest value allowed.")] = None
-
-
-class RowCount(Part):
-    """How many rows a version has, over all its files."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            ("has(self.min) || has(self.max)", "rowCount needs min, max or both"),
-            ("!has(self.min) || !has(self.max) || self.min <= self.max", "min must not exceed max"),
-        )
-    )
-
-    min: Annotated[int | None, Field(ge=0, le=10**15, description="The least number of rows.")] = None
-    max: Annotated[int | None, Field(ge=0, le=10**15, description="The greatest number of rows.")] = None
-
-
-class Expectation(Part):
-    """Something the data must fulfil."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            exactly_one_of("notNull", "range", "rowCount"),
-            (
-                "has(self.column) == (has(self.notNull) || has(self.range))",
-                "notNull and range need a column, rowCount must not have one",
-            ),
-        )
-    )
-
-    name: Annotated[PartName, Field(description="What the expectation is called in status and messages.")]
-    column: Annotated[str | None, Field(min_length=1, max_length=128, description="The column that is looked at.")] = (
-        None
-    )
-    not_null: Annotated[NotNull | None, Field(description="No value of the column may be missing.")] = None
-    range: Annotated[Range | None, Field(description="Every value of the column must lie in a range.")] = None
-    row_count: Annotated[RowCount | None, Field(description="How many rows a version has.")] = None
-    severity: Annotated[Severity, Field(description="Error blocks the version, Warn is reported.")] = Severity.ERROR
-
-
-class ByTime(Part):
+class ByTime(Member):
     """The newest rows are held out, by event time."""
 
     last_seconds: Annotated[
@@ -206,10 +171,16 @@ class ByTime(Part):
     ]
 
 
-class Split(Part):
+class Split(OneOf):
     """How the rows of a TrainingRun's window are divided into those learnt from and those held out."""
 
-    by_time: Annotated[ByTime, Field(description="Hold out the newest rows.")]
+    by_time: ByTime | None = None
+
+    def held_out(self) -> timedelta:
+        """Return how much of the end of a window is held out."""
+        found = self.member()
+        assert isinstance(found, ByTime)
+        return timedelta(seconds=found.last_seconds)
 
 
 class DatasetSpec(Part):
@@ -217,14 +188,11 @@ class DatasetSpec(Part):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("!has(self.split) || has(self.schema.time)", "split.byTime needs schema.time, the column it goes by"),
             (
-                (
-                    "!has(self.expectations) || self.expectations.all(e, !has(e.range) || !has(e.column) || "
-                    "self.schema.columns.all(c, c.name != e.column || c.type in ['Integer', 'Float']))"
-                ),
-                "range needs a column of type Integer or Float",
+                "!has(self.split) || !has(self.split.byTime) || has(self.schema.time)",
+                "split.byTime needs schema.time, the column it goes by",
             ),
+            *type_rules("expectations", "schema.columns"),
         )
     )
 
@@ -251,7 +219,7 @@ class DatasetVersion(Part):
     """A version: the identity is the content, so equal data has equal digests everywhere."""
 
     digest: Annotated[Digest, Field(description="SHA-256 over the manifest of the version's files.")]
-    ordinal: Annotated[int, Field(ge=1, description="The how-manieth version of this Dataset it is.")]
+    ordinal: Annotated[int, Field(ge=1, description="Its number: the versions of a Dataset are counted from 1.")]
     rows: Annotated[int, Field(ge=0, description="Rows in all files.")]
     bytes: Annotated[int, Field(ge=0, description="Bytes in all files.")]
     files: Annotated[int, Field(ge=0, description="Number of files.")]
@@ -260,21 +228,21 @@ class DatasetVersion(Part):
     to: Annotated[Time | None, Field(description="The latest event time.")] = None
 
 
-class FailedExpectation(Part):
-    """An expectation (or the schema) that the data did not fulfil."""
-
-    name: Annotated[str, Field(max_length=256, description="The expectation's name, or schema/COLUMN.")]
-    severity: Annotated[Severity, Field(description="Whether it blocks the version.")]
-    observed: Annotated[str, Field(max_length=256, description="What was seen.")] = ""
-    message: Annotated[str, Field(max_length=512, description="What must hold.")] = ""
-
-
 class Expectations(Part):
     """How the data that was looked at last did."""
 
-    passed: Annotated[int, Field(ge=0, description="Expectations that held.")] = 0
-    warned: Annotated[int, Field(ge=0, description="Expectations of severity Warn that did not hold.")] = 0
-    failed: Annotated[tuple[FailedExpectation, ...], Field(max_length=32, description="Those that did not hold.")] = ()
+    passed: Annotated[int, Field(ge=0, description="Expectations that hold.")] = 0
+    warned: Annotated[int, Field(ge=0, description="Expectations of severity Warn that do not hold.")] = 0
+    findings: Annotated[
+        tuple[Finding, ...],
+        Field(
+            max_length=32,
+            description=(
+                "What does not hold, of the schema (schema/COLUMN) and of the expectations (by name). "
+                "What blocks the version comes first."
+            ),
+        ),
+    ] = ()
 
 
 class DatasetStatus(Part):
@@ -283,7 +251,7 @@ class DatasetStatus(Part):
     observed_generation: Annotated[
         int, Field(ge=-1, description="The generation that the status describes; -1: nobody has looked at it yet.")
     ] = -1
-    checks: Annotated[int, Field(ge=0, description="Checks whose result is recorded.")] = 0
+    checks_recorded: Annotated[int, Field(ge=0, description="How many checks' results were recorded.")] = 0
     checked_generation: Annotated[int | None, Field(ge=0, description="The generation that was checked last.")] = None
     fetched_generation: Annotated[
         int | None, Field(ge=0, description="The generation whose source could be read last.")

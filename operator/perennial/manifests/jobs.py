@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from perennial.manifests.manifest import Manifest
 from perennial.manifests.pods import refusal, waits
 from perennial.terms.part import Part
+from perennial.terms.text import clip
 
 Report = TypeVar("Report", bound=Part)
 
@@ -64,16 +65,22 @@ class JobOutcome:
         except ValidationError:
             return None
 
-    def error(self) -> str:
-        """Return what the container said of its failure, or the Job's own message: one line for people."""
+    def stated_error(self) -> str | None:
+        """Return the sentence in which a program of Perennial's said why it failed; None: it said none."""
         try:
             said = json.loads(self.output or "")
-        except json.JSONDecodeError:
-            said = None
-        if isinstance(said, dict) and said.get("error"):
-            return str(said["error"])
+        except ValueError:
+            return None
+        return str(said["error"]) if isinstance(said, dict) and said.get("error") else None
+
+    def last_line(self) -> str:
+        """Return the last line that the container said, clipped; empty: it said nothing."""
         lines = [line.strip() for line in (self.output or "").splitlines() if line.strip()]
-        return lines[-1][:1000] if lines else self.message
+        return clip(lines[-1], 1000) if lines else ""
+
+    def error(self) -> str:
+        """Return what the container said of its failure, or the Job's own message: one line for people."""
+        return self.stated_error() or self.last_line() or self.message
 
 
 def lacks_pods(job: Manifest, pods: Sequence[Manifest]) -> bool:

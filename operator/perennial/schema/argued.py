@@ -7,6 +7,34 @@ from perennial.schema.compatibility import Break
 Argued = Mapping[str, tuple[tuple[str, str], ...]]
 """Why, and what breaks for that: where, and what."""
 
+_DATASET: Argued = {
+    "the format, the refresh and the split are chosen by a field, so that others can stand beside them": (
+        ("Dataset spec.source.format", "type was string, is object"),
+        ("Dataset spec.refresh", "must hold, and need not: exactly one of intervalSeconds must be set"),
+        ("Dataset spec.split", "must hold, and need not: exactly one of byTime must be set"),
+    ),
+    "what was required is held by the rule above; the rest is as it was": (
+        (
+            "Dataset spec",
+            "must hold, and need not: split.byTime needs schema.time, the column it goes by",
+        ),
+    ),
+    "a Dataset may have no target: a run on it says that it needs one": (
+        ("Dataset spec.schema", "must hold, and need not: target must be one of columns"),
+    ),
+    "one rule became one for each kind of expectation, and each says what it wants": (
+        ("Dataset spec.expectations[]", "must hold, and need not: notNull needs a column"),
+        ("Dataset spec.expectations[]", "must hold, and need not: range needs a column"),
+        (
+            "Dataset spec.expectations[]",
+            "must hold, and need not: rowCount must not have a column: it is of all rows",
+        ),
+    ),
+    "the name says that it is a number": (("Dataset status.checks", "is gone"),),
+    "what does not hold is shown as a finding, everywhere alike": (("Dataset status.expectations.failed", "is gone"),),
+}
+"""What is written otherwise in a Dataset now."""
+
 _MODEL_DEPLOYMENT: Argued = {
     "an SLO says what it is about by a field, so that another kind is another field": (
         ("ModelDeployment spec.slos[].errorRate", "is gone"),
@@ -144,7 +172,7 @@ _TRAINING_RUN: Argued = {
 
 ARGUED: Mapping[Break, str] = {
     Break(where, what): why
-    for argued in (_MODEL_DEPLOYMENT, _TRAINING_RUN)
+    for argued in (_DATASET, _MODEL_DEPLOYMENT, _TRAINING_RUN)
     for why, broken in argued.items()
     for where, what in broken
 }

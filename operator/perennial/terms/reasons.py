@@ -261,7 +261,6 @@ NO_EVENT_TIME = Reason(
     "rows are chosen by event time, and there is none",
     "Name the column in the Dataset's spec.schema.time, or fill it.",
 )
-NO_ROWS = Reason("NoRows", "the version has no rows", "Put files with rows into the Dataset's source.")
 RESUMED = Reason("Resumed", "spec.suspend is false again: the run goes on")
 TRAINING = Reason("Training", "the model is trained")
 VERSION_NOT_FOUND = Reason(
@@ -361,3 +360,49 @@ SHOWN_SAFE = Reason("ShownSafe", "all that the SLO states is shown to hold in th
 MORE_REQUESTS_NEEDED = Reason("MoreRequestsNeeded", "what was counted decides nothing yet")
 REQUESTS_LIMIT_KEPT = Reason("RequestsLimitKept", "the version's share of failed requests is not shown to exceed max")
 NOT_LIMITED = Reason("NotLimited", "the SLO has no max that could be judged without a version beside")
+
+
+# What becomes of a Dataset.
+CHECK_FAILED = Reason(
+    "CheckFailed", "the check itself failed", "Its last words are in the message; it is tried again within a minute."
+)
+CHECK_REFUSED = Reason(
+    "CheckRefused",
+    "the check's image does not know something that the spec asks for",
+    "Give operator and server images of one release.",
+)
+CHECKING = Reason("Checking", "a check is under way", "Wait; `why` names its Job and pod.")
+EVENT_TIMES_MISSING = Reason(
+    "EventTimesMissing",
+    "the column that `schema.time` names has no value in any row: no window or split could go by it",
+    "Fill it in at the source, or take `schema.time` and `split` away.",
+)
+EXPECTATION_FAILED = Reason(
+    "ExpectationFailed",
+    "an expectation of severity Error does not hold",
+    "Fix the data; or make it `Warn` if it only informs. New runs wait, unless they name an older version's digest.",
+)
+EXPECTATIONS_MET = Reason("ExpectationsMet", "all expectations of severity Error hold")
+FETCHED = Reason("Fetched", "the source could be read")
+NO_ROWS = Reason("NoRows", "the data has no row at all", "Look at what writes the source.")
+NO_TARGET = Reason(
+    "NoTarget",
+    "a TrainingRun's Dataset names no column that a model could learn to predict",
+    "Set `spec.schema.target` there.",
+)
+NO_VERSION = Reason("NoVersion", "no check has recorded a version yet", "See the condition `Fetched`.")
+NOT_CHECKED = Reason("NotChecked", "the first check has not ended", "Wait; `why` names its Job and pod.")
+OUT_OF_RANGE = Reason("OutOfRange", "a value or a number lies outside its bounds", "Fix the data, or the bounds.")
+SCHEMA_VIOLATED = Reason(
+    "SchemaViolated",
+    "a column is missing, is there twice, has another type, lacks values, or has an event time that can't be one",
+    "Fix the files, or `spec.schema`.",
+)
+SOURCE_UNREADABLE = Reason(
+    "SourceUnreadable",
+    "the folder is missing, has no Parquet file, or one of them is broken",
+    "Fix `spec.source.uri` or the files; it is tried again within a minute.",
+)
+VALUES_MISSING = Reason("ValuesMissing", "a column lacks values that it must have", "Fill them in at the source.")
+VERSION_READY = Reason("VersionReady", "the newest version may be used")
+VERSION_RECORDED = Reason("VersionRecorded", "a new version was recorded (an Event)")

@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WorkerError as error:
         report.publish_error(str(error))
         return error.exit_code
+    except Exception as error:  # noqa: BLE001 - whatever it is, people must learn of it in a sentence
+        traceback.print_exc()
+        report.publish_error(_fault(error))
+        return WorkerError.exit_code
     return 0
+
+
+def _fault(error: Exception) -> str:
+    """Return what people are told of an error that is Perennial's own, and what a bug report needs of it."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        "this is a fault of Perennial's worker, not of what it was given; please report it, with "
+        f"“{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {error}”"
+    )
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -40,9 +54,9 @@ def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _check(options: argparse.Namespace) -> dict[str, Any]:
-    from perennial.worker.check import Rules, check  # noqa: PLC0415 - each command imports what it needs
+    from perennial.worker.check import check, requested  # noqa: PLC0415 - each command imports what it needs
 
-    return check(options.source, options.snapshots, Rules.parse(options.spec))
+    return check(options.source, options.snapshots, requested(options.spec)).json_data()
 
 
 def _materialise(options: argparse.Namespace) -> dict[str, Any]:
@@ -79,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
     check.add_argument("--source", type=Path, required=True, help="folder with *.parquet files; only read")
     check.add_argument("--snapshots", type=Path, required=True, help="folder that keeps the versions")
-    _add_spec(check, "PERENNIAL_DATASET", "JSON of the Dataset's schema and expectations")
+    _add_spec(check, "PERENNIAL_DATASET", "JSON of what the data must be (CheckRequest)")
 
     materialise = commands.add_parser("materialise", help="put the rows a run may see into a folder")
     materialise.set_defaults(run=_materialise)

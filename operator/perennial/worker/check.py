@@ -1,52 +1,40 @@
 """`check`: look at a source folder, make its content a version on the snapshot volume, and report on it."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-
-from perennial.api.dataset import Expectation, Schema, Severity
-from perennial.worker import report
+from perennial.api.messages.check import CheckReport, CheckRequest
+from perennial.families.expectations import FileFacts, Severity
+from perennial.terms.finding import Finding
+from perennial.terms.words import Verdict
+from perennial.worker import moments, report
 from perennial.worker.errors import BadArguments, BadData
-from perennial.worker.judgement import Outcome, Violation, columns_needed, outcomes, violations
+from perennial.worker.judgement import event_times, needs, violations
 from perennial.worker.manifest import Manifest
 from perennial.worker.snapshots import Snapshots, Staging
 from perennial.worker.source import data_files
-from perennial.worker.survey import FileFacts, survey
+from perennial.worker.survey import survey
 
 _ATTEMPTS = 3
 _VIOLATIONS = 8
+_NAME_BYTES, _MESSAGE_BYTES = 80, 256
 _MEGABYTES = (1e6, "MB")
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What the data must fulfil: the part of a Dataset's spec that a check needs."""
+def requested(text: str) -> CheckRequest:
+    """Read what is asked for, JSON.
 
-    schema: Schema
-    expectations: tuple[Expectation, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> "Rules":
-        """Read the JSON `{"schema": …, "expectations": […]}`.
-
-        Raises:
-            BadArguments: it is not of that form.
-        """
-        try:
-            data = json.loads(text)
-            items = data.get("expectations") or ()
-            return cls(Schema.model_validate(data["schema"]), tuple(Expectation.model_validate(item) for item in items))
-        except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
-            raise BadArguments(f"the Dataset's spec must be JSON with schema and expectations: {error!r}") from error
+    Raises:
+        BadArguments: this release does not know a part of it, or it is not of the form agreed upon.
+    """
+    try:
+        return CheckRequest.read(text)
+    except ValueError as error:
+        raise BadArguments(f"what the check is asked for must be understood, but is not: {error}") from None
 
 
-def check(source: Path, snapshots: Path, rules: Rules) -> dict[str, Any]:
-    """Copy a source's data into the snapshot volume, judge the copy, and return the report as the contract has it.
+def check(source: Path, snapshots: Path, request: CheckRequest) -> CheckReport:
+    """Copy a source's data into the snapshot volume, judge the copy, and report on it.
 
     Content that violates the schema, or fails an expectation of severity Error, is not kept.
 
@@ -55,20 +43,19 @@ def check(source: Path, snapshots: Path, rules: Rules) -> dict[str, Any]:
         StorageFailed, Unavailable: the snapshot volume is full, or in use by another check.
     """
     with Snapshots(snapshots).writing() as staging:
-        manifest = _settled(source, staging)
-        facts = _surveyed(manifest, staging, rules)
-        broken = violations(facts, rules.schema)
-        judged = outcomes(facts, rules.expectations)
-        if not broken and all(outcome.passed or outcome.severity is Severity.WARN for outcome in judged):
+        manifest = _settled(source, staging, request.format.suffix())
+        facts = _surveyed(manifest, staging, request)
+        made = _report(manifest, facts, request)
+        if made.fit:
             staging.commit(manifest)
-    return _report(manifest, facts, rules.schema, broken, judged)
+    return made
 
 
-def _settled(source: Path, staging: Staging) -> Manifest:
+def _settled(source: Path, staging: Staging, suffix: str) -> Manifest:
     """Take every data file in; begin again when one disappears meanwhile."""
     for _ in range(_ATTEMPTS):
-        files = data_files(source)
         try:
+            files = data_files(source, suffix)
             progress = report.Progress("reading", sum(file.stat().st_size for file in files.values()), _MEGABYTES)
             return Manifest.of(staging.take(file, path, progress.add) for path, file in files.items())
         except FileNotFoundError as error:
@@ -78,8 +65,8 @@ def _settled(source: Path, staging: Staging) -> Manifest:
     raise BadData("the source must keep still while it is read, but files disappeared each time")
 
 
-def _surveyed(manifest: Manifest, staging: Staging, rules: Rules) -> tuple[FileFacts, ...]:
-    wanted = columns_needed(rules.schema, rules.expectations)
+def _surveyed(manifest: Manifest, staging: Staging, request: CheckRequest) -> tuple[FileFacts, ...]:
+    wanted = needs(request.schema_, request.expectations)
     progress = report.Progress("checking", manifest.size, _MEGABYTES)
     found = []
     for entry in manifest.entries:
@@ -88,68 +75,40 @@ def _surveyed(manifest: Manifest, staging: Staging, rules: Rules) -> tuple[FileF
     return tuple(found)
 
 
-def _report(
-    manifest: Manifest,
-    facts: Sequence[FileFacts],
-    schema: Schema,
-    broken: Sequence[Violation],
-    judged: Sequence[Outcome],
-) -> dict[str, Any]:
-    times = [file.columns[schema.time] for file in facts if schema.time in file.columns] if schema.time else []
-    lows = [column.low for column in times if isinstance(column.low, datetime)]
-    highs = [column.high for column in times if isinstance(column.high, datetime)]
+def _report(manifest: Manifest, facts: Sequence[FileFacts], request: CheckRequest) -> CheckReport:
+    broken = violations(facts, request.schema_)
+    judged = [(each, each.judge(facts)) for each in request.expectations]
+    unmet = [(each.severity, finding) for each, finding in judged if finding.verdict is not Verdict.PASS]
+    failed = [_clipped(finding) for severity, finding in unmet if severity is Severity.ERROR]
+    warned = [_clipped(finding) for severity, finding in unmet if severity is not Severity.ERROR]
+    times = event_times(facts, request.schema_.time) if request.schema_.time and not broken else None
     return fitted(
-        {
-            "digest": manifest.digest,
-            "rows": sum(file.rows for file in facts),
-            "bytes": manifest.size,
-            "files": len(manifest.entries),
-            "from": rfc3339(min(lows)) if lows else None,
-            "to": rfc3339(max(highs)) if highs else None,
-            "violations": [
-                {
-                    "file": report.clip(v.file, 96),
-                    "column": report.clip(v.column, 64),
-                    "message": report.clip(v.message, 160),
-                }
-                for v in broken[:_VIOLATIONS]
-            ],
-            "expectations": [_expectation(outcome) for outcome in judged],
-        }
+        CheckReport(
+            digest=manifest.digest,
+            rows=sum(file.rows for file in facts),
+            bytes=manifest.size,
+            files=len(manifest.entries),
+            from_=moments.as_datetime(times[0]) if times else None,
+            to=moments.as_datetime(times[1]) if times else None,
+            violated=len(broken),
+            passed=len(judged) - len(unmet),
+            warned=len(warned),
+            failed=len(failed),
+            violations=tuple(_clipped(finding) for finding in broken[:_VIOLATIONS]),
+            unmet=(*failed, *warned),
+        )
     )
 
 
-def _expectation(outcome: Outcome) -> dict[str, Any]:
-    texts = {"observed": report.clip(outcome.observed, 96), "message": report.clip(outcome.message, 160)}
-    return asdict(outcome) | {"severity": outcome.severity.value} | texts
+def _clipped(finding: Finding) -> Finding:
+    """Return a finding whose texts take a bounded number of bytes, whatever characters they have."""
+    return finding.but(
+        name=report.clip(finding.name, _NAME_BYTES), message=report.clip(finding.message, _MESSAGE_BYTES)
+    )
 
 
-def fitted(result: dict[str, Any]) -> dict[str, Any]:
-    """Return the report so that it fits a termination message.
-
-    What matters least goes first: texts of expectations that passed, those that passed, texts of those that failed, and
-    at last failed ones of severity Warn and then Error, from the end of the list.
-    """
-    kept = list(result["expectations"])
-
-    def attempt() -> dict[str, Any]:
-        return result | {"expectations": kept}
-
-    def shorten(*, passed: bool) -> None:
-        kept[:] = [item | {"observed": "", "message": ""} if item["passed"] is passed else item for item in kept]
-
-    if not report.fits(attempt()):
-        shorten(passed=True)
-    while not report.fits(attempt()) and any(item["passed"] for item in kept):
-        del kept[max(index for index, item in enumerate(kept) if item["passed"])]
-    if not report.fits(attempt()):
-        shorten(passed=False)
-    while not report.fits(attempt()) and kept:
-        warnings = [index for index, item in enumerate(kept) if item["severity"] == Severity.WARN.value]
-        del kept[warnings[-1] if warnings else -1]
-    return attempt()
-
-
-def rfc3339(moment: datetime) -> str:
-    """Return a moment in UTC as RFC 3339, cut to whole seconds."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+def fitted(made: CheckReport) -> CheckReport:
+    """Return the report so that it fits a termination message: expectations that don't hold go, the last first."""
+    while made.unmet and not report.fits(made.json_data()):
+        made = made.but(unmet=made.unmet[:-1])
+    return made

@@ -16,8 +16,8 @@ from perennial.stats.days import Days
 from perennial.stats.sums import Sums
 from perennial.worker import report
 from perennial.worker.errors import BadArguments, BadData
+from perennial.worker.measure import UNITS_A_SECOND
 from perennial.worker.registry import ModelFiles, Registry
-from perennial.worker.survey import UNITS_A_SECOND
 
 _BATCH_ROWS = 65_536
 

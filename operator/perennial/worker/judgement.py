@@ -1,129 +1,104 @@
-"""Whether surveyed files are what a Dataset's schema and expectations say. Pure."""
+"""Whether surveyed files are what a Dataset's schema says. Pure. Expectations judge themselves."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-from perennial.api.dataset import Column, ColumnType, Expectation, Range, Schema, Severity
-from perennial.worker.survey import ColumnFacts, FileFacts
+from perennial.api.dataset import Column, Schema
+from perennial.families.expectations import ALL_TYPES, GREATEST, LEAST, MISSING, Aggregate, Expectation, FileFacts
+from perennial.terms import reasons
+from perennial.terms.finding import Finding
+from perennial.terms.reasons import Reason
+from perennial.terms.text import clip
+from perennial.terms.words import ColumnType, Verdict
+from perennial.worker import moments
+from perennial.worker.measure import Needs
 
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """Something that the schema forbids, in the first file that has it."""
-
-    file: str
-    column: str
-    message: str
+_HALF = "halffloat"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an expectation did: what was seen, and what must hold."""
-
-    name: str
-    severity: Severity
-    passed: bool
-    observed: str
-    message: str
-
-
-def columns_needed(schema: Schema, expectations: Iterable[Expectation]) -> tuple[str, ...]:
-    """Return the names of the columns that `violations` and `outcomes` look at."""
-    names = [column.name for column in schema.columns]
-    names += [expectation.column for expectation in expectations if expectation.column]
-    return tuple(dict.fromkeys(names))
+def needs(schema: Schema, expectations: Iterable[Expectation]) -> Mapping[str, Needs]:
+    """Return what must be known of each column: how many values it lacks, and what expectations ask."""
+    wanted: dict[str, dict[Aggregate, frozenset[ColumnType]]] = {
+        each.name: {MISSING: ALL_TYPES} for each in schema.columns
+    }
+    if schema.time is not None:
+        wanted[schema.time] |= dict.fromkeys((LEAST, GREATEST), frozenset({ColumnType.TIMESTAMP}))
+    for each in expectations:
+        if each.column is not None:
+            figures, expected = wanted.setdefault(each.column, {}), each.expectation()
+            for figure in expected.needs:
+                figures[figure] = figures.get(figure, frozenset()) | expected.types
+    return wanted
 
 
-def violations(files: Sequence[FileFacts], schema: Schema) -> tuple[Violation, ...]:
-    """Return what the schema forbids: a missing or repeated column, a wrong type, a missing value.
+def violations(files: Sequence[FileFacts], schema: Schema) -> tuple[Finding, ...]:
+    """Return what the schema forbids, and what makes a version useless: each fault once, in the first file that has it.
 
-    The same fault in many files is one violation.
+    A column that is missing, repeated or of another type; a value that is missing; an event time that can't be one. No
+    rows at all, or no event time at all where the schema names their column: no run could use such a version.
     """
-    faults: defaultdict[tuple[str, str], list[FileFacts]] = defaultdict(list)
+    found = [*_faults(files, schema)]
+    if not sum(file.rows for file in files):
+        found.insert(
+            0, _finding("*", reasons.NO_ROWS, f"the data must have rows, but there is none in {_places(files)}")
+        )
+    elif schema.time is not None and not found and event_times(files, schema.time) is None:
+        message = f"column {schema.time} must have event times, but there is none in {_places(files)}"
+        found.append(_finding(schema.time, reasons.EVENT_TIMES_MISSING, message))
+    return tuple(found)
+
+
+def event_times(files: Iterable[FileFacts], column: str) -> tuple[int, int] | None:
+    """Return the earliest and the latest event time, in nanoseconds since 1970; None: there is none."""
+    figures = [file.columns[column].figures for file in files if column in file.columns]
+    earliest = LEAST.merged(each.get(LEAST) for each in figures)
+    latest = GREATEST.merged(each.get(GREATEST) for each in figures)
+    return None if earliest is None or latest is None else (earliest, latest)
+
+
+def _faults(files: Sequence[FileFacts], schema: Schema) -> Iterable[Finding]:
+    found: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for column in schema.columns:
         for file in files:
-            fault = _fault(file, column)
-            if fault:
-                faults[column.name, fault].append(file)
-    return tuple(
-        Violation(found[0].path, column, fault if len(found) == 1 else f"{fault} (and in {len(found) - 1} more files)")
-        for (column, fault), found in faults.items()
-    )
+            fault = _fault(file, column, is_time=column.name == schema.time)
+            if fault is not None:
+                found[column.name, fault[0]].append((file.path, fault[1]))
+    for (column_name, must), places in found.items():
+        path, seen = places[0]
+        more = f", and {len(places) - 1} more files alike" if len(places) > 1 else ""
+        message = f"column {column_name} {must}, but {path} {seen}{more}"
+        yield _finding(column_name, reasons.SCHEMA_VIOLATED, message)
 
 
-def _fault(file: FileFacts, column: Column) -> str | None:
-    if column.name in file.repeated:
-        return "must be there once, but is there several times"
+def _fault(file: FileFacts, column: Column, *, is_time: bool) -> tuple[str, str] | None:
+    """Return what must hold of a column, and what is so instead; None: nothing is wrong with it in this file."""
     facts = file.columns.get(column.name)
+    if column.name in file.repeated:
+        return "must be there once", "has it several times"
     if facts is None:
-        return f"must be there, of type {column.type.value}"
-    untyped = facts.stored == "null" and column.nullable
-    if facts.type is not column.type and not untyped:
-        return f"must be of type {column.type.value}, but holds {facts.stored}"
-    if facts.missing and not column.nullable:
-        return "must not have missing values"
+        return f"must be there, of type {column.type.value}", "has none"
+    if not facts.fits(frozenset({column.type})) or (facts.type is not column.type and not column.nullable):
+        hint = ": write it as float or double" if facts.stored == _HALF else ""
+        return f"must be of type {column.type.value}", f"holds {facts.stored}{hint}"
+    missing = facts.figures[MISSING] or 0
+    if missing and not column.nullable:
+        return "must not have missing values", f"has {missing:,} in {file.rows:,} rows"
+    odd = next((each for each in _bounds(facts.figures) if not moments.sensible(each)), None) if is_time else None
+    if odd is not None:
+        return (
+            "must have event times of the years 1678 to 2261, and none where it is not known",
+            f"has {moments.as_text(odd)}",
+        )
     return None
 
 
-def outcomes(files: Sequence[FileFacts], expectations: Iterable[Expectation]) -> tuple[Outcome, ...]:
-    """Judge every expectation, in the order of the spec."""
-    return tuple(_outcome(files, expectation) for expectation in expectations)
+def _bounds(figures: Mapping[Aggregate, int | None]) -> Iterable[int]:
+    return (each for each in (figures.get(LEAST), figures.get(GREATEST)) if each is not None)
 
 
-def _outcome(files: Sequence[FileFacts], expectation: Expectation) -> Outcome:
-    def outcome(*, passed: bool, observed: str, message: str) -> Outcome:
-        return Outcome(expectation.name, expectation.severity, passed, observed, message)
-
-    if expectation.row_count is not None:
-        rows, wanted = sum(file.rows for file in files), expectation.row_count
-        inside = (wanted.min is None or rows >= wanted.min) and (wanted.max is None or rows <= wanted.max)
-        return outcome(
-            passed=inside, observed=f"{rows} rows", message=f"rows must number {_between(wanted.min, wanted.max)}"
-        )
-    name = expectation.column or ""
-    absent = [file.path for file in files if name not in file.columns]
-    if absent:
-        return outcome(
-            passed=False, observed=f"no column {name} in {absent[0]}", message=f"column {name} must be there once"
-        )
-    columns = [file.columns[name] for file in files]
-    if expectation.range is not None:
-        passed, observed = _in_range(columns, expectation.range)
-        limits = _between(expectation.range.min, expectation.range.max)
-        return outcome(passed=passed, observed=observed, message=f"values of {name} must be {limits}")
-    missing = sum(column.missing for column in columns)
-    return outcome(
-        passed=not missing, observed=_plural(missing, "null"), message=f"{name} must not have missing values"
-    )
+def _finding(column: str, reason: Reason, message: str) -> Finding:
+    return Finding(name=clip(f"schema/{column}", 256), verdict=Verdict.FAIL, reason=reason, message=clip(message, 512))
 
 
-def _in_range(columns: Sequence[ColumnFacts], wanted: Range) -> tuple[bool, str]:
-    """Compare the bounds of a column's values with those that are wanted; missing values are notNull's affair."""
-    other = [column.stored for column in columns if column.type not in (ColumnType.INTEGER, ColumnType.FLOAT)]
-    other = [stored for stored in other if stored != "null"]
-    if other:
-        return False, f"{other[0]}, no numbers"
-    lows = [column.low for column in columns if column.low is not None]
-    highs = [column.high for column in columns if column.high is not None]
-    if not lows:
-        return True, "no values"
-    low, high = min(lows), max(highs)
-    inside = (wanted.min is None or low >= Decimal(wanted.min)) and (wanted.max is None or high <= Decimal(wanted.max))
-    return inside, f"{_number(low)} to {_number(high)}"
-
-
-def _between(low: Any, high: Any) -> str:
-    if low is None:
-        return f"at most {high}"
-    return f"at least {low}" if high is None else f"between {low} and {high}"
-
-
-def _number(value: Decimal) -> str:
-    return str(value) if value == value.to_integral_value() else f"{float(value):.6g}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _places(files: Sequence[FileFacts]) -> str:
+    return files[0].path + (f" and {len(files) - 1} more files" if len(files) > 1 else "")

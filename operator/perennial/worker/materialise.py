@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from perennial.terms.text import rfc3339
 from perennial.worker import report
-from perennial.worker.check import rfc3339
 from perennial.worker.errors import BadArguments, BadData
 from perennial.worker.manifest import Entry, Manifest
+from perennial.worker.measure import UNITS_A_SECOND
+from perennial.worker.moments import EPOCH
 from perennial.worker.snapshots import Snapshots, storage_errors
-from perennial.worker.survey import EPOCH, UNITS_A_SECOND
 
 DESCRIPTION = "_dataset.json"
 _MARKER = ".materialising"

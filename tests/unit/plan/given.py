@@ -308,7 +308,7 @@ def condition(type_: str, status: str, reason: str, text: str = "It was said bef
 
 READY_STATUS: Mapping[str, Any] = {
     "observedGeneration": 1,
-    "checks": 1,
+    "checksRecorded": 1,
     "checkedGeneration": 1,
     "fetchedGeneration": 1,
     "lastCheckedTime": "2026-03-01T11:50:00Z",
@@ -336,10 +336,10 @@ def check_result(
     digest: str = DIGEST,
     rows: int = 1000,
     violations: Sequence[Mapping[str, str]] = (),
-    failed: Mapping[str, str] | None = None,
+    failed: Sequence[str] = (),
+    warned: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return what a check reports. `failed` maps names of expectations that did not hold to their severity."""
-    failed = failed or {}
+    """Return what a check reports: violations of the schema, names of expectations of each severity that don't hold."""
     return {
         "digest": digest,
         "rows": rows,
@@ -347,13 +347,14 @@ def check_result(
         "files": 2,
         "from": "2026-02-01T00:00:00Z",
         "to": "2026-02-28T23:59:59Z",
-        "violations": list(violations),
-        "expectations": [
-            {"name": "labelled", "severity": "Error", "passed": True, "observed": "", "message": ""},
-            *(
-                {"name": name, "severity": severity, "passed": False, "observed": "12 nulls", "message": "must be set"}
-                for name, severity in failed.items()
-            ),
+        "violated": len(violations),
+        "passed": 1,
+        "warned": len(warned),
+        "failed": len(failed),
+        "violations": [{"verdict": "Fail", "reason": "SchemaViolated", **each} for each in violations],
+        "unmet": [
+            {"name": name, "verdict": "Fail", "reason": "ValuesMissing", "message": "must be set", "samples": rows}
+            for name in (*failed, *warned)
         ],
     }
 

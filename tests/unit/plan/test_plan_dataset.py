@@ -26,6 +26,8 @@ from given import (
     recorded,
 )
 
+from perennial.api.dataset import DatasetSpec
+from perennial.api.messages.check import CheckRequest
 from perennial.manifests.build import hashed
 from perennial.plan.actions import Plan
 from perennial.plan.dataset import observe
@@ -46,14 +48,14 @@ NOT_DUE = dataset({**READY_STATUS, "nextCheckTime": "2026-03-01T12:10:00Z"})
 
 def checked(subject: Mapping[str, Any], said: object = None, *, exit_code: int = 0, ended: str = "Complete") -> World:
     """Return the world in which a Dataset's check has ended."""
-    name = check_name(checks=subject.get("status", {}).get("checks", 0))
+    name = check_name(checks=subject.get("status", {}).get("checksRecorded", 0))
     reason = "" if ended == "Complete" else "PodFailurePolicy"
     run = job(dict(subject), name, ended=ended, reason=reason)
     return given(dict(subject), run, pod(run, said=said, exit_code=exit_code))
 
 
 def waiting(subject: Mapping[str, Any], **how: Any) -> World:
-    run = job(dict(subject), check_name(checks=subject.get("status", {}).get("checks", 0)))
+    run = job(dict(subject), check_name(checks=subject.get("status", {}).get("checksRecorded", 0)))
     return given(dict(subject), run, pod(run, **how))
 
 
@@ -205,7 +207,7 @@ FREE, SUSPENDED = {"Stalled": "False Free"}, {"Stalled": "True Suspended"}
         pytest.param(
             checked(
                 NEVER_CHECKED,
-                check_result(violations=[{"file": "a.parquet", "column": "late", "message": "late must be Boolean"}]),
+                check_result(violations=[{"name": "schema/late", "message": "late must be Boolean"}]),
             ),
             [VOLUME, "tell Warning SchemaViolated", f"delete Job {FIRST}"],
             {"Ready": "False SchemaViolated", "Fetched": "True Fetched", "Valid": "False SchemaViolated"}
@@ -214,7 +216,7 @@ FREE, SUSPENDED = {"Stalled": "False Free"}, {"Stalled": "True Suspended"}
             id="the schema is violated",
         ),
         pytest.param(
-            checked(DUE, check_result(digest=OTHER_DIGEST, failed={"labelled": "Error"})),
+            checked(DUE, check_result(digest=OTHER_DIGEST, failed=["labelled"])),
             [VOLUME, "tell Warning ExpectationFailed", f"delete Job {SECOND}"],
             {"Ready": "False ExpectationFailed", "Fetched": "True Fetched", "Valid": "False ExpectationFailed"}
             | SETTLED
@@ -222,7 +224,7 @@ FREE, SUSPENDED = {"Stalled": "False Free"}, {"Stalled": "True Suspended"}
             id="an expectation of severity Error fails",
         ),
         pytest.param(
-            checked(NEVER_CHECKED, check_result(failed={"far": "Warn"})),
+            checked(NEVER_CHECKED, check_result(warned=["far"])),
             [VOLUME, "tell Normal VersionRecorded", f"delete Job {FIRST}"],
             READY | SETTLED | FREE,
             id="an expectation of severity Warn fails: the version is recorded",
@@ -270,15 +272,14 @@ def test_ten_versions_are_kept() -> None:
 def test_the_same_content_keeps_its_number_and_its_time() -> None:
     plan = planned(checked(DUE, check_result()), "Dataset", "flights")
     assert status(plan)["version"] == READY_STATUS["version"]
-    assert (status(plan)["checks"], status(plan)["lastCheckedTime"]) == (2, "2026-03-01T12:00:00Z")
+    assert (status(plan)["checksRecorded"], status(plan)["lastCheckedTime"]) == (2, "2026-03-01T12:00:00Z")
 
 
 def test_invalid_data_leaves_the_recorded_version_but_says_why_it_may_not_be_used() -> None:
-    plan = planned(checked(DUE, check_result(digest=OTHER_DIGEST, failed={"labelled": "Error"})), "Dataset", "flights")
+    plan = planned(checked(DUE, check_result(digest=OTHER_DIGEST, failed=["labelled"])), "Dataset", "flights")
     assert status(plan)["version"]["digest"] == DIGEST
-    assert status(plan)["expectations"]["failed"] == [
-        {"name": "labelled", "severity": "Error", "observed": "12 nulls", "message": "must be set"}
-    ]
+    finding = {"verdict": "Fail", "reason": "ValuesMissing", "message": "must be set", "samples": 1000}
+    assert status(plan)["expectations"] == {"passed": 1, "warned": 0, "findings": [{"name": "labelled", **finding}]}
     assert message(plan, "Ready") == "The data is not fit: labelled: must be set"
 
 
@@ -298,7 +299,7 @@ def test_invalid_data_leaves_the_recorded_version_but_says_why_it_may_not_be_use
             id="sooner, if the refresh is sooner",
         ),
         pytest.param(
-            checked(dataset(refresh=None), check_result(failed={"labelled": "Error"})),
+            checked(dataset(refresh=None), check_result(failed=["labelled"])),
             300,
             id="in five minutes, if invalid data has no refresh",
         ),
@@ -318,9 +319,77 @@ def test_a_failure_that_repeats_is_told_once() -> None:
     assert [event.reason for event in first.events] == ["SourceUnreadable"]
     known = recorded(world, "Dataset", "flights", first).subject("Dataset")
     again = planned(checked(known, {"error": "no parquet file"}, exit_code=65, ended="Failed"), "Dataset", "flights")
-    assert (again.events, status(again)["checks"]) == ((), 2)
+    assert (again.events, status(again)["checksRecorded"]) == ((), 2)
     other = planned(checked(known, {"error": "the folder is gone"}, exit_code=65, ended="Failed"), "Dataset", "flights")
     assert [event.reason for event in other.events] == ["SourceUnreadable"]
+
+
+@pytest.mark.parametrize(
+    ("how", "reason", "why"),
+    [
+        pytest.param(
+            {"said": {"error": "expectations[0].unique: is not known to this release"}, "exit_code": 64},
+            "CheckRefused",
+            "expectations[0].unique: is not known to this release",
+            id="the worker does not know what it is asked for",
+        ),
+        pytest.param(
+            {"said": {"error": "b.parquet must lead to a file, but is a link."}, "exit_code": 65},
+            "SourceUnreadable",
+            "b.parquet must lead to a file, but is a link",
+            id="the source is no data",
+        ),
+        pytest.param(
+            {"said": "Traceback (most recent call last):\nMemoryError", "exit_code": 1},
+            "CheckFailed",
+            "it left no report (PodFailurePolicy, exit code 1); its log ends with “MemoryError”",
+            id="it broke",
+        ),
+        pytest.param(
+            {"said": {"from": "1-01-01T00:00:00Z", "rows": 1}, "exit_code": 0},
+            "CheckFailed",
+            (
+                "its report can't be read by this release of the operator "
+                "(digest: must be given; bytes: must be given; files: must be given)"
+            ),
+            id="it says what this release does not read: no JSON is told",
+        ),
+        pytest.param({"said": "", "exit_code": 0}, "CheckFailed", "it left no report", id="it says nothing"),
+    ],
+)
+def test_why_a_check_left_no_report_is_a_sentence(how: Mapping[str, Any], reason: str, why: str) -> None:
+    ended = "Failed" if how["exit_code"] else "Complete"
+    plan = planned(checked(NEVER_CHECKED, how["said"], exit_code=how["exit_code"], ended=ended), "Dataset", "flights")
+    assert conditions(plan)["Fetched"] == f"False {reason}"
+    assert message(plan, "Fetched") == f"The source pvc://lake/flights could not be checked: {why}. It is tried again."
+
+
+def test_of_many_findings_the_first_are_told_and_the_others_counted() -> None:
+    violations = [{"name": f"schema/c{index}", "message": "must be there"} for index in range(8)]
+    said = {**check_result(violations=violations, failed=["labelled"]), "violated": 20}
+    plan = planned(checked(NEVER_CHECKED, said), "Dataset", "flights")
+    assert message(plan, "Valid") == (
+        "The data is not fit: schema/c0: must be there; schema/c1: must be there; schema/c2: must be there; "
+        "schema/c3: must be there; and 17 more"
+    )
+    found = status(plan)["expectations"]["findings"]
+    assert [finding["name"] for finding in found] == [*(f"schema/c{index}" for index in range(8)), "labelled"]
+
+
+@pytest.mark.parametrize("reason", ["NoRows", "EventTimesMissing", "SchemaViolated"])
+def test_the_first_violation_is_the_reason(reason: str) -> None:
+    violation = {"name": "schema/*", "reason": reason, "message": "the data must have rows"}
+    plan = planned(checked(NEVER_CHECKED, check_result(violations=[violation], failed=["x"])), "Dataset", "flights")
+    assert conditions(plan)["Valid"] == f"False {reason}"
+
+
+def test_a_version_number_that_other_checks_took_is_not_taken_again() -> None:
+    """What 0.2 counted as `checks` is not read any more: its check that runs is begun anew, and its version stays."""
+    old = dataset({**{key: value for key, value in READY_STATUS.items() if key != "checksRecorded"}, "checks": 7})
+    theirs = job(old, check_name(checks=7))
+    plan = planned(given(old, theirs), "Dataset", "flights")
+    assert effects(plan) == [VOLUME, f"delete Job {check_name(checks=7)}"]
+    assert status(plan)["version"]["digest"] == DIGEST
 
 
 @pytest.mark.parametrize("ended", ["Complete", "Failed"])
@@ -345,7 +414,7 @@ def test_the_words_of_an_attempt_that_failed_are_not_the_result() -> None:
 
 
 def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
-    plan = planned(checked(DUE, check_result(failed={"labelled": "Error"})), "Dataset", "flights", now=NOW)
+    plan = planned(checked(DUE, check_result(failed=["labelled"])), "Dataset", "flights", now=NOW)
     since = {item["type"]: item["lastTransitionTime"] for item in status(plan)["conditions"]}
     assert since["Fetched"] == "2026-03-01T11:00:00Z"
     assert since["Valid"] == since["Ready"] == "2026-03-01T12:00:00Z"
@@ -356,6 +425,11 @@ def test_what_the_check_is_told() -> None:
     (container,) = run["spec"]["template"]["spec"]["containers"]
     volumes = {volume["name"]: volume for volume in run["spec"]["template"]["spec"]["volumes"]}
     assert container["args"][:4] == ["--source", "/source/flights", "--snapshots", "/snapshots"]
+    (variable,) = (item for item in container["env"] if item["name"] == "PERENNIAL_DATASET")
+    spec = DatasetSpec.model_validate(NEVER_CHECKED["spec"])
+    assert CheckRequest.read(variable["value"]) == CheckRequest(
+        dataset="flights", format=spec.source.format, schema_=spec.schema_, expectations=spec.expectations
+    )
     assert volumes["source"]["persistentVolumeClaim"] == {"claimName": "lake", "readOnly": True}
     assert volumes["snapshots"]["persistentVolumeClaim"] == {"claimName": "flights-snapshots"}
 

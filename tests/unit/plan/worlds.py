@@ -63,7 +63,7 @@ SAID: list[object] = [
     {"digest": DIGEST},
     check_result(),
     check_result(digest=OTHER_DIGEST, failed={"far": "Warn"}),
-    check_result(failed={"labelled": "Error"}),
+    check_result(failed=["labelled"]),
     check_result(violations=[{"file": "a.parquet", "column": "", "message": "late is missing"}]),
     evaluation(1000, 300, 400),
     evaluation(1000, 800, 400),
@@ -118,7 +118,7 @@ DATASET_STATUSES: list[Mapping[str, Any]] = [
     READY_STATUS,
     {**READY_STATUS, "nextCheckTime": rfc3339(later(600))},
     {**READY_STATUS, "conditions": INVALID},
-    {"observedGeneration": 1, "checks": 2, "checkedGeneration": 1, "conditions": []},
+    {"observedGeneration": 1, "checksRecorded": 2, "checkedGeneration": 1, "conditions": []},
 ]
 
 
@@ -130,10 +130,10 @@ def dataset_worlds(draw: st.DrawFn) -> World:
         refresh=draw(st.sampled_from([None, {"intervalSeconds": 5}, {"intervalSeconds": 86400}])),
         suspend=draw(st.booleans()),
     )
-    uid, checks = subject["metadata"]["uid"], subject.get("status", {}).get("checks", 0)
+    uid, checks = subject["metadata"]["uid"], subject.get("status", {}).get("checksRecorded", 0)
     current = f"flights-check-{hashed(uid, subject['metadata']['generation'], checks)}"
     older = f"flights-check-{hashed(uid, 0, checks)}"
-    said = draw(st.sampled_from([check_result(digest=OTHER_DIGEST), check_result(failed={"labelled": "Error"})]))
+    said = draw(st.sampled_from([check_result(digest=OTHER_DIGEST), check_result(failed=["labelled"])]))
     around = [*draw(jobs(subject, current, said)), *draw(jobs(subject, older))]
     return given(subject, *draw(st.permutations(around)))
 

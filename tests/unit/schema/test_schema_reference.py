@@ -84,7 +84,7 @@ def test_every_table_has_as_many_cells_in_each_row() -> None:
 @pytest.mark.parametrize(
     ("row", "kind"),
     [
-        ("| `refresh.intervalSeconds` | integer | required | Seconds from the end of a check", "Dataset"),
+        ("| `refresh.intervalSeconds` | integer |  | Seconds from the end of a check", "Dataset"),
         ("| `snapshots.size` | quantity | `1Gi` | How much the volume holds. |", "Dataset"),
         ("| `datasetRef.name` | name | required | The Dataset's name. |", "TrainingRun"),
         ("| `parameters` | map to string |  | ", "TrainingRun"),

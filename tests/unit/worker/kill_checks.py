@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.compute
 import pyarrow.parquet
 
-from perennial.worker.check import Rules, check
+from perennial.worker.check import check, requested
 from perennial.worker.snapshots import Snapshots
 
 CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "os.truncate"}
@@ -35,7 +35,7 @@ def _checked(source: Path, snapshots: Path, spec: str, *, changes: int) -> bool:
     child = os.fork()
     if child == 0:
         _die_after(changes, snapshots)
-        check(source, snapshots, Rules.parse(spec))
+        check(source, snapshots, requested(spec))
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status not in (0, -signal.SIGKILL):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -10,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from worker_process import Worker, write_parquet
 
-from perennial.worker.check import Rules, check, fitted
+from perennial.api.messages.check import CheckReport
+from perennial.terms.finding import Finding
+from perennial.terms.words import Verdict
+from perennial.worker.check import check, fitted, requested
 from perennial.worker.errors import BadArguments, StorageFailed, Unavailable
 from perennial.worker.manifest import Manifest
-from perennial.worker.report import MESSAGE_BYTES, Progress, clip, encoded
+from perennial.worker.report import MESSAGE_BYTES, Progress, encoded
 from perennial.worker.snapshots import Snapshots, storage_errors
 
 WEEK = [datetime(2013, 1, day, 12, 30, tzinfo=UTC) for day in (1, 2, 3)]
@@ -45,7 +50,8 @@ def good(**changed: Any) -> dict[str, Any]:
 
 
 def spec(*expectations: dict[str, Any], **schema: Any) -> str:
-    return json.dumps({"schema": SCHEMA | schema, "expectations": expectations})
+    request = {"dataset": "weeks", "format": {"parquet": {}}, "schema": SCHEMA | schema, "expectations": expectations}
+    return json.dumps(request)
 
 
 def expectation(name: str, **what: Any) -> dict[str, Any]:
@@ -64,7 +70,7 @@ def snapshots(tmp_path: Path) -> Path:
 
 
 def run(source: Path, snapshots: Path, text: str) -> dict[str, Any]:
-    return check(source, snapshots, Rules.parse(text))
+    return check(source, snapshots, requested(text)).json_data()
 
 
 def files_of(folder: Path) -> set[str]:
@@ -90,16 +96,12 @@ def test_a_good_folder_becomes_a_version(worker: Worker, source: Path, snapshots
         "files": 1,
         "from": "2013-01-01T12:30:00Z",
         "to": "2013-01-03T12:30:00Z",
+        "violated": 0,
+        "passed": 1,
+        "warned": 0,
+        "failed": 0,
         "violations": [],
-        "expectations": [
-            {
-                "name": "labelled",
-                "severity": "Error",
-                "passed": True,
-                "observed": "0 nulls",
-                "message": "late must not have missing values",
-            }
-        ],
+        "unmet": [],
     }
     manifest = Snapshots(snapshots).manifest(digest)
     assert [entry.path for entry in manifest.entries] == ["week-01.parquet"]
@@ -141,24 +143,34 @@ def test_unfinished_and_internal_files_are_no_data(source: Path, snapshots: Path
 
 
 @pytest.mark.parametrize(
-    ("changed", "column", "message"),
+    ("changed", "column", "must", "so"),
     [
-        ({"carrier": None}, "carrier", "must be there, of type String"),
-        ({"hour": ["5", "6", "7"]}, "hour", "must be of type Integer, but holds string"),
-        ({"hour": [5.0, 6.0, 7.0]}, "hour", "must be of type Integer, but holds double"),
-        ({"distance": [1, 2, 3]}, "distance", "must be of type Float, but holds int64"),
-        ({"late": [1, 0, 1]}, "late", "must be of type Boolean, but holds int64"),
-        ({"at": ["2013-01-01", "2013-01-02", "2013-01-03"]}, "at", "must be of type Timestamp, but holds string"),
-        ({"late": [True, None, False]}, "late", "must not have missing values"),
-        ({"late": pa.nulls(3)}, "late", "must be of type Boolean, but holds null"),
+        ({"carrier": None}, "carrier", "be there, of type String", "has none"),
+        ({"hour": ["5", "6", "7"]}, "hour", "be of type Integer", "holds string"),
+        ({"hour": [5.0, 6.0, 7.0]}, "hour", "be of type Integer", "holds double"),
+        ({"distance": [1, 2, 3]}, "distance", "be of type Float", "holds int64"),
+        ({"late": [1, 0, 1]}, "late", "be of type Boolean", "holds int64"),
+        ({"at": ["2013-01-01", "2013-01-02", "2013-01-03"]}, "at", "be of type Timestamp", "holds string"),
+        ({"late": [True, None, False]}, "late", "not have missing values", "has 1 in 3 rows"),
+        ({"late": pa.nulls(3)}, "late", "be of type Boolean", "holds null"),
     ],
 )
 def test_what_the_schema_forbids_is_told(
-    source: Path, snapshots: Path, changed: dict[str, Any], column: str, message: str
+    source: Path, snapshots: Path, changed: dict[str, Any], column: str, must: str, so: str
 ) -> None:
     write_parquet(source / "week-02.parquet", good(**changed))
     result = run(source, snapshots, spec())
-    assert result["violations"] == [{"file": "week-02.parquet", "column": column, "message": message}]
+    message = f"column {column} must {must}, but week-02.parquet {so}"
+    finding = {"name": f"schema/{column}", "verdict": "Fail", "reason": "SchemaViolated", "message": message}
+    assert (result["violated"], result["violations"]) == (1, [finding])
+
+
+def test_a_column_that_is_there_twice_is_told(source: Path, snapshots: Path) -> None:
+    names, arrays = zip(*good().items(), strict=True)
+    twice = pa.Table.from_arrays([pa.array(values) for values in (*arrays, [1, 2, 3])], [*names, "hour"])
+    pq.write_table(twice, source / "week-02.parquet")
+    (finding,) = run(source, snapshots, spec())["violations"]
+    assert finding["message"] == "column hour must be there once, but week-02.parquet has it several times"
 
 
 def test_integers_strings_and_times_may_be_stored_in_many_ways(source: Path, snapshots: Path) -> None:
@@ -179,42 +191,62 @@ def test_the_same_fault_in_many_files_is_told_once(source: Path, snapshots: Path
     for week in range(2, 30):
         write_parquet(source / f"week-{week:02}.parquet", good(carrier=None))
     result = run(source, snapshots, spec())
-    expected = {
-        "file": "week-02.parquet",
-        "column": "carrier",
-        "message": "must be there, of type String (and in 27 more files)",
-    }
-    assert result["violations"] == [expected]
+    (finding,) = result["violations"]
+    assert finding["message"] == (
+        "column carrier must be there, of type String, but week-02.parquet has none, and 27 more files alike"
+    )
 
 
 def test_at_most_eight_violations_are_told(source: Path, snapshots: Path) -> None:
     columns = [*SCHEMA["columns"], *({"name": f"x{index}", "type": "Float"} for index in range(20))]  # type: ignore[misc]
     result = run(source, snapshots, spec(columns=columns))
-    assert [item["column"] for item in result["violations"]] == [f"x{index}" for index in range(8)]
+    assert [item["name"] for item in result["violations"]] == [f"schema/x{index}" for index in range(8)]
+    assert result["violated"] == 20
 
 
 @pytest.mark.parametrize(
-    ("what", "passed", "observed"),
+    ("what", "message"),
     [
-        ({"column": "late", "notNull": {}}, True, "0 nulls"),
-        ({"column": "carrier", "notNull": {}}, False, "1 null"),
-        ({"column": "distance", "notNull": {}}, False, "1 null"),
-        ({"column": "distance", "range": {"min": "100", "max": "2500.5"}}, True, "100 to 2500.5"),
-        ({"column": "distance", "range": {"max": "2500.499999999"}}, False, "100 to 2500.5"),
-        ({"column": "hour", "range": {"min": "5"}}, True, "5 to 7"),
-        ({"column": "hour", "range": {"min": "5.5"}}, False, "5 to 7"),
-        ({"column": "carrier", "range": {"min": "5"}}, False, "string, no numbers"),
-        ({"column": "nowhere", "notNull": {}}, False, "no column nowhere in week-01.parquet"),
-        ({"rowCount": {"min": 3, "max": 3}}, True, "3 rows"),
-        ({"rowCount": {"min": 4}}, False, "3 rows"),
-        ({"rowCount": {"max": 2}}, False, "3 rows"),
+        ({"column": "late", "notNull": {}}, None),
+        ({"column": "carrier", "notNull": {}}, "carrier must not have missing values, but 1 of 3 are missing"),
+        ({"column": "distance", "range": {"min": "100", "max": "2500.5"}}, None),
+        (
+            {"column": "distance", "range": {"max": "2500.499999999"}},
+            "distance must be at most 2500.499999999, but goes from 100 to 2500.5",
+        ),
+        ({"column": "hour", "range": {"min": "5"}}, None),
+        ({"column": "hour", "range": {"min": "5.5"}}, "hour must be at least 5.5, but goes from 5 to 7"),
+        (
+            {"column": "carrier", "range": {"min": "5"}},
+            "column carrier must be there once, of type Integer or Float, but week-01.parquet holds string",
+        ),
+        (
+            {"column": "nowhere", "notNull": {}},
+            "column nowhere must be there once, but week-01.parquet has none",
+        ),
+        ({"rowCount": {"min": 3, "max": 3}}, None),
+        ({"rowCount": {"min": 4}}, "rows must number at least 4, but there are 3"),
+        ({"rowCount": {"max": 2}}, "rows must number at most 2, but there are 3"),
     ],
 )
-def test_expectations_are_judged(
-    source: Path, snapshots: Path, what: dict[str, Any], *, passed: bool, observed: str
-) -> None:
-    (result,) = run(source, snapshots, spec(expectation("it", severity="Warn", **what)))["expectations"]
-    assert (result["passed"], result["observed"], result["severity"]) == (passed, observed, "Warn")
+def test_expectations_are_judged(source: Path, snapshots: Path, what: dict[str, Any], message: str | None) -> None:
+    result = run(source, snapshots, spec(expectation("it", severity="Warn", **what)))
+    assert [finding["message"] for finding in result["unmet"]] == ([] if message is None else [message])
+    assert (result["passed"], result["warned"], result["failed"]) == (int(message is None), int(message is not None), 0)
+
+
+def test_the_file_that_is_at_fault_is_named(source: Path, snapshots: Path) -> None:
+    write_parquet(source / "week-02.parquet", good(hour=[8, 9, 99]))
+    what = [
+        expectation("hours", column="hour", range={"max": "24"}),
+        expectation("known", column="carrier", notNull={}),
+        expectation("many", rowCount={"min": 7}),
+    ]
+    assert [finding["message"] for finding in run(source, snapshots, spec(*what))["unmet"]] == [
+        "hour must be at most 24, but goes from 5 to 99 (week-02.parquet)",
+        "carrier must not have missing values, but 2 of 6 are missing (week-01.parquet)",
+        "rows must number at least 7, but there are 6",
+    ]
 
 
 def test_nan_is_a_missing_value(source: Path, snapshots: Path) -> None:
@@ -223,9 +255,58 @@ def test_nan_is_a_missing_value(source: Path, snapshots: Path) -> None:
         expectation("there", column="distance", notNull={}),
         expectation("small", column="distance", range={"max": "2"}),
     ]
-    there, small = run(source, snapshots, spec(*what))["expectations"]
-    assert (there["passed"], there["observed"]) == (False, "2 nulls")
-    assert (small["passed"], small["observed"]) == (True, "1 to 1")
+    result = run(source, snapshots, spec(*what))
+    assert [(finding["name"], finding["value"]) for finding in result["unmet"]] == [("there", "2")]
+    assert result["passed"] == 1
+
+
+def test_what_blocks_is_told_before_what_warns(source: Path, snapshots: Path) -> None:
+    what = [
+        expectation("first", rowCount={"min": 4}, severity="Warn"),
+        expectation("second", rowCount={"min": 5}),
+    ]
+    result = run(source, snapshots, spec(*what))
+    assert [finding["name"] for finding in result["unmet"]] == ["second", "first"]
+    assert (result["failed"], result["warned"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("item", "sentence"),
+    [
+        ({"column": "late", "unique": {}}, "expectations[1].unique: is not known to this release"),
+        (
+            {"column": "hour", "range": {"min": "1", "tolerance": "0.1"}},
+            "expectations[1].range.tolerance: is not known",
+        ),
+        ({"column": "hour", "notNull": {}, "groupBy": ["hour"]}, "expectations[1].groupBy: is not known"),
+        ({"column": "hour", "notNull": {}, "severity": "Fatal"}, "expectations[1].severity: must be 'Error' or 'Warn'"),
+        ({"column": "hour"}, "exactly one of notNull, range, rowCount must be set"),
+        ({"notNull": {}}, "notNull needs a column"),
+        ({"column": "hour", "rowCount": {"min": 1}}, "rowCount must not have a column"),
+    ],
+)
+def test_what_it_does_not_know_it_refuses_by_name_and_judges_as_nothing_else(
+    worker: Worker, source: Path, snapshots: Path, item: dict[str, Any], sentence: str
+) -> None:
+    text = spec(expectation("enough", rowCount={"min": 1}), expectation("it", **item))
+    ended = worker("check", "--source", source, "--snapshots", snapshots, PERENNIAL_DATASET=text)
+    assert (ended.code, set(ended.message)) == (64, {"error"})
+    assert sentence in ended.message["error"]
+    assert not snapshots.exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"format": {"csv": {"delimiter": ";"}}}, "format.csv: is not known to this release"),
+        ({"files": ["*.parquet"]}, "files: is not known to this release"),
+        ({"schema": SCHEMA | {"group": "carrier"}}, "schema.group: is not known to this release"),
+        ({"schema": SCHEMA | {"columns": [{"name": "a", "type": "List"}]}}, "schema.columns[0].type: must be "),
+    ],
+)
+def test_a_request_that_it_does_not_wholly_know_is_refused(changed: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BadArguments, match=re.escape(sentence)):
+        requested(json.dumps(json.loads(spec()) | changed))
 
 
 @pytest.mark.parametrize(
@@ -293,8 +374,10 @@ def test_bad_arguments_end_with_64(worker: Worker, arguments: list[str]) -> None
 
 
 def test_a_spec_says_what_is_wrong_with_it() -> None:
-    with pytest.raises(BadArguments, match="schema and expectations"):
-        Rules.parse('{"schema": {"target": "late", "columns": []}}')
+    with pytest.raises(
+        BadArguments, match=r"dataset: must be given; format: must be given; schema\.columns: must have"
+    ):
+        requested('{"schema": {"target": "late", "columns": []}}')
 
 
 def test_only_one_check_writes_at_a_time(source: Path, snapshots: Path) -> None:
@@ -349,7 +432,7 @@ def test_a_file_that_disappears_while_it_is_read_begins_again(
 
     listings = []
 
-    def listed(folder: Path) -> dict[str, Path]:
+    def listed(folder: Path, _suffix: str) -> dict[str, Path]:
         listings.append(folder)
         gone = {"week-00.parquet": folder / "week-00.parquet"} if len(listings) == 1 else {}
         return gone | {"week-01.parquet": folder / "week-01.parquet"}
@@ -360,25 +443,36 @@ def test_a_file_that_disappears_while_it_is_read_begins_again(
     assert "beginning again" in capsys.readouterr().err
 
 
+def found(name: str, message: str) -> Finding:
+    return Finding(name=name, verdict=Verdict.FAIL, reason="OutOfRange", message=message, value="1", samples=10**9)
+
+
 @pytest.mark.parametrize("characters", ["x", "é", "\\"])
-def test_the_report_always_fits(characters: str) -> None:
-    item = {"severity": "Error", "observed": characters * 96, "message": characters * 160}
-    expectations = [item | {"name": f"{characters * 40}{index}", "passed": index % 3 != 0} for index in range(100)]
-    sizes = {"file": 96, "column": 64, "message": 160}
-    violations = [{name: clip(characters * 500, size) for name, size in sizes.items()}] * 8
-    whole = {"digest": "sha256:" + "0" * 64, "rows": 1, "bytes": 1, "files": 1, "from": None, "to": None}
-    result = fitted(whole | {"violations": violations, "expectations": expectations})
+def test_the_report_always_fits(source: Path, snapshots: Path, characters: str) -> None:
+    names = [f"{characters * 100}{index}" for index in range(100)]
+    text = spec(
+        *(expectation(f"e{index}", column=name[:128], notNull={}) for index, name in enumerate(names)),
+        columns=[*SCHEMA["columns"], *({"name": name, "type": "Float"} for name in names)],  # type: ignore[misc]
+    )
+    result = run(source, snapshots, text)
     assert len(encoded(result)) <= MESSAGE_BYTES
-    assert result["violations"] == violations
-    assert not any(item["passed"] for item in result["expectations"])
+    assert (result["violated"], result["failed"], len(result["violations"])) == (100, 100, 8)
+    assert CheckReport.model_validate(result).json_data() == result
 
 
-def test_failed_expectations_outlive_passed_ones() -> None:
-    item = {"severity": "Error", "observed": "o" * 96, "message": "m" * 160}
-    expectations = [item | {"name": f"expectation-{index}", "passed": index != 57} for index in range(100)]
-    result = fitted({"violations": [], "expectations": expectations})
-    assert len(encoded(result)) <= MESSAGE_BYTES
-    assert item | {"name": "expectation-57", "passed": False} in result["expectations"]
+def test_of_findings_that_do_not_fit_the_last_are_left_out_but_counted() -> None:
+    unmet = tuple(found(f"expectation-{index}", "m" * 200) for index in range(100))
+    whole = CheckReport(digest="sha256:" + "0" * 64, rows=1, bytes=1, files=1, failed=60, warned=40, unmet=unmet)
+    made = fitted(whole)
+    assert len(encoded(made.json_data())) <= MESSAGE_BYTES
+    assert made.unmet == unmet[: len(made.unmet)]
+    assert len(made.unmet) >= 8
+    assert made.but(unmet=unmet) == whole
+
+
+def test_a_report_that_fits_is_left_as_it_is() -> None:
+    whole = CheckReport(digest="sha256:" + "0" * 64, rows=1, bytes=1, files=1, failed=1, unmet=(found("a", "b"),))
+    assert fitted(whole) is whole
 
 
 def test_sigterm_ends_it_promptly(source: Path, snapshots: Path, tmp_path: Path) -> None:

@@ -12,20 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worker_process import Worker, write_parquet
 
-from perennial.worker.check import Rules, check
+from perennial.worker.check import check, requested
 from perennial.worker.errors import BadArguments, BadData
 from perennial.worker.materialise import Purpose, Rows, materialise
 from perennial.worker.snapshots import Snapshots
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
-RULES = Rules.parse(
+REQUEST = requested(
     json.dumps(
         {
+            "dataset": "weeks",
+            "format": {"parquet": {}},
             "schema": {
                 "target": "late",
                 "time": "at",
                 "columns": [{"name": "late", "type": "Boolean"}, {"name": "at", "type": "Timestamp"}],
-            }
+            },
         }
     )
 )
@@ -51,7 +53,7 @@ def digest(tmp_path: Path, snapshots: Path) -> str:
     source = tmp_path / "source"
     for index, name in enumerate(("a.parquet", "more/b.parquet", "c.parquet")):
         write_parquet(source / name, hours(*range(10 * index, 10 * index + 10)))
-    return str(check(source, snapshots, RULES)["digest"])
+    return check(source, snapshots, REQUEST).digest
 
 
 def at(hour: float) -> datetime:
@@ -117,7 +119,7 @@ def test_a_folder_with_other_files_is_not_touched(worker: Worker, snapshots: Pat
 @pytest.mark.parametrize("zone", [None, "UTC", "America/New_York"])
 def test_bounds_hold_for_every_kind_of_timestamp(tmp_path: Path, unit: str, zone: str | None) -> None:
     write_parquet(tmp_path / "source" / "a.parquet", hours(0, 1, 2, None, 3, kind=pa.timestamp(unit, zone)))
-    digest = check(tmp_path / "source", tmp_path / "snapshots", RULES)["digest"]
+    digest = check(tmp_path / "source", tmp_path / "snapshots", REQUEST).digest
     rows = Rows("at", at(1), at(3))
     assert materialise(tmp_path / "snapshots", digest, tmp_path / "data", rows, Purpose("test"))["rows"] == 2
     assert read_hours(tmp_path / "data") == [1, 2]
@@ -137,7 +139,7 @@ def test_every_row_is_on_one_side_of_a_cut(
     write_parquet(
         folder / "source" / "a.parquet", hours(*(second / 3600 for second in seconds), kind=pa.timestamp(unit, "UTC"))
     )
-    digest = check(folder / "source", folder / "snapshots", RULES)["digest"]
+    digest = check(folder / "source", folder / "snapshots", REQUEST).digest
     bound = START + timedelta(microseconds=cut)
 
     def count(rows: Rows) -> int:

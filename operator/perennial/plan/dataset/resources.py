@@ -1,8 +1,8 @@
 """The children of a Dataset."""
 
-import json
 from typing import Any
 
+from perennial.api.messages.check import CheckRequest
 from perennial.manifests.build import claim, claim_volume, container, env, job, literal, pod, resources
 from perennial.plan.dataset.observe import DatasetSeen
 from perennial.terms.kube import Resources
@@ -34,11 +34,12 @@ def source_of(uri: str) -> tuple[str, str]:
 def desired_check(seen: DatasetSeen) -> dict[str, Any]:
     """Return the Job that looks at the source, copies what is new and reports what it found."""
     source, folder = source_of(seen.spec.source.uri)
-    what = {
-        "dataset": seen.owner.name,
-        "schema": seen.spec.schema_.json_data(),
-        "expectations": [expectation.json_data() for expectation in seen.spec.expectations],
-    }
+    request = CheckRequest(
+        dataset=seen.owner.name,
+        format=seen.spec.source.format,
+        schema_=seen.spec.schema_,
+        expectations=seen.spec.expectations,
+    )
     check = container(
         "check",
         seen.settings.server_image,
@@ -52,7 +53,7 @@ def desired_check(seen: DatasetSeen) -> dict[str, Any]:
             "--spec",
             "$(PERENNIAL_DATASET)",
         ],
-        env=env({"PERENNIAL_DATASET": json.dumps(what, sort_keys=True)}),
+        env=env({"PERENNIAL_DATASET": request.written()}),
         mounts={"snapshots": "/snapshots"},
         read_only_mounts={"source": "/source"},
         resources=resources(Resources(), cpu="100m", memory="256Mi", memory_limit="2Gi"),

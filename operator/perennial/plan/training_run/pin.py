@@ -51,6 +51,11 @@ def pin(  # noqa: PLR0911 - a list of what may be missing, the first that is
             ),
         )
     schema = dataset.spec.schema_
+    if schema.target is None:
+        return Unpinned(
+            reason=reasons.NO_TARGET,
+            message=f"Dataset {name} names no column that a model could learn to predict: set its spec.schema.target.",
+        )
     pinned = PinnedDataset(digest=version.digest, target=schema.target, time=schema.time)
     if spec.window is None and dataset.spec.split is None:
         return pinned
@@ -65,14 +70,15 @@ def pin(  # noqa: PLR0911 - a list of what may be missing, the first that is
         begin = end - timedelta(seconds=spec.window.last_seconds)
     elif spec.window is not None and spec.window.from_ is not None and spec.window.to is not None:
         begin, end = spec.window.from_, min(spec.window.to, newest)
-    held_out = dataset.spec.split.by_time.last_seconds if dataset.spec.split else 0
-    split = end - timedelta(seconds=held_out)
+    held_out = dataset.spec.split.held_out() if dataset.spec.split else timedelta()
+    split = end - held_out
     if split <= begin:
         return Unpinned(
             reason=reasons.WINDOW_TOO_SHORT,
             message=(
-                f"Nothing is left to learn from: the split holds out {held_out} s of a window from {begin:%Y-%m-%d} "
-                f"to {end:%Y-%m-%d}. Make the window longer or the split shorter, or wait for more data."
+                "Nothing is left to learn from: the split holds out "
+                f"{held_out.total_seconds():.0f} s of a window from {begin:%Y-%m-%d} to {end:%Y-%m-%d}. "
+                "Make the window longer or the split shorter, or wait for more data."
             ),
         )
     return PinnedDataset(
