@@ -106,6 +106,21 @@ def test_who_refuses_and_until_when(past: Past, reason: str | None, until: datet
         assert until is None or Guardrails().refuses(past, until) is None or until == NOW
 
 
+def test_what_waiting_cannot_cure_is_said_before_what_it_can() -> None:
+    """Who reads "from 14:00 on" waits till then; if nothing is new by then, that was the wrong thing to wait for."""
+    started = (ago(hours=2), ago(hours=1))
+    nothing_new = Guardrails().refuses(Past(starts=started, asked=ASKED, last=ASKED), NOW)
+    assert nothing_new is not None
+    assert (nothing_new.reason, nothing_new.until) == ("NothingNew", None)
+    assert (
+        nothing_new.message == "The last one learnt from this already: another one needs a later cohort and new data."
+    )
+    older = Evidence(cohort=COHORT - timedelta(days=1), dataset="old")
+    cooling = Guardrails().refuses(Past(starts=started, asked=ASKED, last=older), NOW)
+    assert cooling is not None
+    assert (cooling.reason, cooling.until) == ("Cooldown", NOW + timedelta(hours=5))
+
+
 def test_the_ones_that_nobody_has_to_write_come_first() -> None:
     """So that an alarm that goes on is told once, and not as a cooldown again and again."""
     assert Guardrails().members()[: len(ALWAYS)] == ALWAYS

@@ -219,7 +219,13 @@ def braked(canary_id: str = "1-trial") -> Brake:
     return Brake(canary_id=canary_id, time=NOW - timedelta(seconds=1), verdict=slo_verdict("errors", Verdict.FAIL))
 
 
-def monitored(model_version: str, verdict: Verdict = Verdict.FAIL, *, slo: str = "missed") -> MonitorVerdict:
+def monitored(
+    model_version: str,
+    verdict: Verdict = Verdict.FAIL,
+    *,
+    slo: str = "missed",
+    cohort: datetime = NOW - timedelta(days=2),
+) -> MonitorVerdict:
     """Return what the collector says of an outcome SLO on a version's matured cohorts."""
     return MonitorVerdict(
         finding=Finding(
@@ -235,7 +241,7 @@ def monitored(model_version: str, verdict: Verdict = Verdict.FAIL, *, slo: str =
         ),
         version=version(model_version),
         model_version=model_version,
-        cohort=NOW - timedelta(days=2),
+        cohort=cohort,
     )
 
 

@@ -1,6 +1,7 @@
 """Given a promise that the stable version breaks, then this is made of it."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ from given_deployment import (
     NAME,
     ON_TRIAL,
     RETRAINING,
+    SPEC,
     STABLE,
     SUSPENDED,
     monitored,
@@ -192,6 +194,22 @@ FAILURE = {"class": "Gate", "message": "falseNegativeRate 0.700 is above 0.5."}
             ["RetrainingStarted"],
             id="a later cohort and new data",
         ),
+        pytest.param(
+            world(known(startedTimes=[ago(60)], lastCohort=EARLIER, lastDataset=DIGEST), BROKEN, dataset(READY_STATUS)),
+            "Refused NothingNew, none runs",
+            ["RetrainingRefused"],
+            id="the same data, and a cooldown: what waiting cannot cure is told",
+        ),
+        pytest.param(
+            world(
+                known(startedTimes=[ago(60)], lastCohort=EARLIER, lastDataset=OTHER_DIGEST),
+                BROKEN,
+                dataset(READY_STATUS),
+            ),
+            "Refused Cooldown, none runs",
+            ["RetrainingRefused"],
+            id="a later cohort and new data, but a cooldown",
+        ),
         # one at a time
         pytest.param(
             world(UNDER_WAY, BROKEN, training_run(name=RUN)), "Started SLOBroken, one runs", [], id="one runs: wait"
@@ -360,35 +378,113 @@ def test_no_retraining_without_a_template() -> None:
     assert told(plan_of(seen)) == []
 
 
-def test_an_alarm_that_does_not_change_asks_once_however_often_the_gate_refuses() -> None:
-    """Ten days of looks, with new data each day: on one alarm there is one run to learn from it."""
+def day_by_day(
+    days: int, alarm: Callable[[int, timedelta], list[MonitorVerdict]], data: Callable[[int], int], **how: Any
+) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """Return status and runs after days of looks each three hours, by a planner that knows status alone of before.
+
+    Each run's gate refuses its model. `alarm`: what the collector says, by the day and the time since the beginning;
+    `data`: the number of the newest version of the data, by the day.
+    """
     status: Mapping[str, Any] = STABLE
     runs: dict[str, Any] = {}
-    for hours in range(0, 240, 3):
-        at = NOW + timedelta(hours=hours)
-        newest = dataset({**READY_STATUS, "version": {**VERSION, "digest": f"sha256:{hours // 24:064d}"}})
-        plan = planned(world(status, BROKEN, newest, *runs.values()), "ModelDeployment", NAME, at)
+    for hours in range(0, 24 * days, 3):
+        newest = dataset({**READY_STATUS, "version": {**VERSION, "digest": f"sha256:{data(hours // 24):064d}"}})
+        passed = timedelta(hours=hours)
+        seen = world(status, alarm(hours // 24, passed), newest, *runs.values(), **how)
+        plan = planned(seen, "ModelDeployment", NAME, NOW + passed)
         assert plan.status is not None
-        status = plan.status
+        status = json.loads(json.dumps(plan.status))
         for name in applied(plan, "TrainingRun"):
             runs[name] = training_run({"terminalState": "Failed", "failure": FAILURE}, name=name)
+    return status, runs
+
+
+def on_cohort(day: int, verdict: Verdict = Verdict.FAIL, *, slo: str = "missed") -> MonitorVerdict:
+    """Return what is said with the cohort of a day as the last one, counted from the beginning; it took two days."""
+    return monitored("3", verdict, slo=slo, cohort=NOW + timedelta(days=day - 2))
+
+
+def outcomes(status: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what was decided and why, newest first."""
+    return [(item["decision"], item["reason"]) for item in status["retraining"]["decisions"]]
+
+
+def test_an_alarm_that_does_not_change_asks_once_however_often_the_gate_refuses() -> None:
+    """Ten days of looks, with new data each day: on one alarm there is one run to learn from it."""
+    status, runs = day_by_day(10, lambda *_: BROKEN, lambda day: day)
     assert len(runs) == 1
-    outcomes = [(item["decision"], item["reason"]) for item in status["retraining"]["decisions"]]
-    assert outcomes == [("Refused", "NothingNew"), ("Rejected", "GateFailure"), ("Started", "SLOBroken")]
+    assert outcomes(status) == [("Refused", "NothingNew"), ("Rejected", "GateFailure"), ("Started", "SLOBroken")]
+
+
+def test_an_alarm_that_goes_on_asks_once_while_the_data_is_what_it_was() -> None:
+    status, runs = day_by_day(10, lambda day, _: [on_cohort(day)], lambda _: 0)
+    assert len(runs) == 1
+    assert outcomes(status) == [("Refused", "NothingNew"), ("Rejected", "GateFailure"), ("Started", "SLOBroken")]
 
 
 def test_an_alarm_that_goes_on_asks_again_when_cohorts_and_data_are_new() -> None:
     """A cohort and a version of the data a day: one run a day, as the guardrails let."""
-    status: Mapping[str, Any] = STABLE
-    runs: dict[str, Any] = {}
-    for hours in range(0, 240, 3):
-        at = NOW + timedelta(hours=hours)
-        day = hours // 24
-        newest = dataset({**READY_STATUS, "version": {**VERSION, "digest": f"sha256:{day:064d}"}})
-        alarm = [monitored("3").model_copy(update={"cohort": NOW + timedelta(days=day - 2)})]
-        plan = planned(world(status, alarm, newest, *runs.values()), "ModelDeployment", NAME, at)
-        assert plan.status is not None
-        status = plan.status
-        for name in applied(plan, "TrainingRun"):
-            runs[name] = training_run({"terminalState": "Failed", "failure": FAILURE}, name=name)
+    _, runs = day_by_day(10, lambda day, _: [on_cohort(day)], lambda day: day)
     assert len(runs) == 10
+
+
+def test_a_flapping_alarm_is_one_alarm() -> None:
+    """Corrected labels that undo and redo it bring no later cohort."""
+
+    def alarm(_: int, passed: timedelta) -> list[MonitorVerdict]:
+        return [on_cohort(0, Verdict.FAIL if (passed // timedelta(hours=3)) % 2 == 0 else Verdict.PASS)]
+
+    status, runs = day_by_day(10, alarm, lambda day: day)
+    assert len(runs) == 1
+    assert outcomes(status) == [("Refused", "NothingNew"), ("Rejected", "GateFailure"), ("Started", "SLOBroken")]
+
+
+def test_an_alarm_that_corrected_labels_undid_and_whose_last_cohort_is_earlier_now_asks_for_nothing_more() -> None:
+    _, runs = day_by_day(10, lambda day, _: [on_cohort(-day)], lambda day: day)
+    assert len(runs) == 1
+
+
+TWO = {
+    "slos": [
+        *SPEC["slos"],
+        {"name": "blamed", "outcome": {"falsePositiveRate": {"threshold": "0.3"}, "max": "0.2"}},
+    ],
+    "retraining": {
+        **RETRAINING["retraining"],
+        "triggers": [{"name": "wrong", "slo": "missed"}, {"name": "blaming", "slo": "blamed"}],
+    },
+}
+
+
+def test_two_triggers_of_one_day_are_one_retraining() -> None:
+    """It learns from all that the day had to teach, whoever asked."""
+    both = [on_cohort(0), on_cohort(0, slo="blamed")]
+    status, runs = day_by_day(10, lambda *_: both, lambda day: day, spec=TWO)
+    assert len(runs) == 1
+    assert {item["trigger"] for item in status["retraining"]["decisions"]} == {"wrong"}
+
+
+def test_a_trigger_with_nothing_new_keeps_no_other_from_being_heard() -> None:
+    """The first promise's alarm stays on one old cohort; the second's goes on, with new data every other day."""
+    status, runs = day_by_day(
+        4, lambda day, _: [on_cohort(0), on_cohort(day, slo="blamed")], lambda day: day // 2, spec=TWO
+    )
+    assert len(runs) == 2
+    assert [item["trigger"] for item in status["retraining"]["decisions"] if item["decision"] == "Started"] == [
+        "blaming",
+        "wrong",
+    ]
+
+
+@pytest.mark.parametrize("order", [("missed", "blamed"), ("blamed", "missed")])
+def test_of_refused_triggers_the_one_that_time_lets_is_told_and_waited_for(order: tuple[str, str]) -> None:
+    triggers = [{"name": f"by-{slo}", "slo": slo} for slo in order]
+    spec = {**TWO, "retraining": {**TWO["retraining"], "triggers": triggers}}
+    before = known(startedTimes=[ago(3500)], lastCohort=COHORT, lastDataset=OTHER_DIGEST)
+    alarms = [monitored("3"), monitored("3", slo="blamed", cohort=NOW - timedelta(days=1))]
+    plan = plan_of(world(before, alarms, dataset(READY_STATUS), spec=spec))
+    assert decision(plan) == "Refused Cooldown, none runs"
+    assert plan.status is not None
+    assert plan.status["retraining"]["decisions"][0]["trigger"] == "by-blamed"
+    assert plan_of(world(plan.status, alarms, dataset(READY_STATUS), spec=spec)).requeue_after == 100

@@ -20,7 +20,7 @@ from perennial.terms.words import Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requested:
-    """The first trigger that asks for a retraining now: its name, why, on what evidence, and who refuses."""
+    """A trigger that asks for a retraining now: its name, why, on what evidence, and who refuses."""
 
     trigger: str
     ask: Ask
@@ -97,10 +97,11 @@ def starts(situation: Situation, now: datetime) -> Transition | None:
 
 
 def asked(situation: Situation, now: datetime) -> Requested | None:
-    """Return the first trigger that asks because of what the version that answers now does.
+    """Return the first trigger that asks because of what the version that answers now does, and that nobody refuses.
 
-    None where a run is on, the ModelDeployment is suspended, or a candidate is on trial or about to be: that is the
-    answer, and its verdict is waited for.
+    Where all are refused, the first that time alone will let, or else the first: one that has nothing new must not keep
+    another from being heard. None where a run is on, the ModelDeployment is suspended, or a candidate is on trial or
+    about to be: that is the answer, and its verdict is waited for.
     """
     retraining, known, stable = situation.spec.retraining, _known(situation), situation.status.stable
     if retraining is None or known.current_run is not None or situation.spec.suspend or stable is None:
@@ -108,14 +109,21 @@ def asked(situation: Situation, now: datetime) -> Requested | None:
     if not _is_settled(situation):
         return None
     facts = Known(broken=_broken(situation, stable.version))
+    found = []
     for trigger in retraining.triggers:
         ask = trigger.trigger().asks(facts, now)
         if ask is not None:
             evidence = Evidence(cohort=ask.cohort, dataset=situation.seen.dataset)
-            return Requested(
-                trigger=trigger.name, ask=ask, evidence=evidence, refusal=_refusal(retraining, known, evidence, now)
-            )
-    return None
+            refusal = _refusal(retraining, known, evidence, now)
+            found.append(Requested(trigger=trigger.name, ask=ask, evidence=evidence, refusal=refusal))
+    return min(found, key=_how_far, default=None)
+
+
+def _how_far(requested: Requested) -> int:
+    """Return what a request lacks: nothing, time alone, or something new."""
+    if requested.refusal is None:
+        return 0
+    return 1 if requested.refusal.until is not None else 2
 
 
 def eligible_in(situation: Situation, now: datetime) -> float | None:
