@@ -103,7 +103,7 @@ def alarms(year: pd.DataFrame, warned: np.ndarray, options: argparse.Namespace) 
         f"The first model's cohorts (a week of {options.sample} predictions a day) go through the e-detector that the",
         f"collector runs (alarm at an e-value of {1 / FALSE_ALARM:.0f}), for {SEEDS} samples and each of the {PHASES}",
         "weekdays on which a cohort may begin. Weeks differ, so the three bad ones of April are no alarm and",
-        "six in a row from the middle of June are. The replay always takes the same sample: that of the second line.",
+        "those in a row from the middle of June are. The replay always takes the same sample: that of the second line.",
         "",
         "| replay from | samples | replays | before June | by the cohort that ends July 23 | by July 30 | median |",
         "|---|---|---:|---:|---:|---:|---|",

@@ -20,7 +20,7 @@ from zlib import crc32
 
 import numpy as np
 
-from tests.perf.decisions import canaries, gate, requests
+from tests.perf.decisions import canaries, cohorts, gate, requests
 from tests.perf.decisions.case import complete
 from tests.perf.decisions.page import in_page, shown
 
@@ -29,6 +29,7 @@ Rows = Iterator[Mapping[str, Any]]
 GROUPS: Mapping[str, Callable[[np.random.Generator, int], Rows]] = {
     **{section.__name__: section for section in (*canaries.SECTIONS, *requests.SECTIONS)},
     "gate": lambda chance, trials: gate.cases(int(chance.integers(2**32)), trials),
+    "cohorts": lambda chance, trials: cohorts.cases(int(chance.integers(2**32)), trials),
 }
 """All cases, in the order of the table. One more is one more line in its module, or here."""
 LEAST, PUBLISHED = 10, 1000

@@ -94,7 +94,7 @@ def _rows(node: Node, style: Style, *, namespaces: bool = False, lead: str = "",
 
 
 def answer_lines(answer: Answer, style: Style) -> Iterator[str]:
-    """Yield the lines of an answer: the object, the links to the first cause, what to do."""
+    """Yield the lines of an answer: the object, the links to the first cause, open promises, what to do."""
     for depth, link in enumerate(answer.chain):
         lead = "" if depth == 0 else "   " * (depth - 1) + ("└─ " if style.unicode else "`- ")
         icon = style.icon(answer.state) if depth == 0 else style.icon(State.NONE)
@@ -105,6 +105,10 @@ def answer_lines(answer: Answer, style: Style) -> Iterator[str]:
             yield f"{'   ' * depth}  {style.plain(link.message)}"
     if answer.trial:
         yield f"{style.icon(State.WAITING)} on trial: {style.plain(answer.trial)}"
+    for promise in answer.promises:
+        yield f"{style.icon(State.NONE)} {promise.kind} {promise.name}: {style.plain(promise.reason)}"
+        if promise.message:
+            yield f"  {style.plain(promise.message)}"
     if answer.advice:
         yield ""
         yield f"{style.paint('What to do:', '1')} {style.plain(answer.advice)}"

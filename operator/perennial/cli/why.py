@@ -7,6 +7,7 @@ from typing import Any
 from perennial.cli.advice import ADVICE
 from perennial.cli.snapshot import (
     DATASET,
+    MODEL_DEPLOYMENT,
     SUMMARY,
     TRAINING_RUN,
     Condition,
@@ -23,6 +24,7 @@ from perennial.cli.snapshot import (
 )
 from perennial.manifests import pods
 from perennial.terms import reasons
+from perennial.terms.words import Verdict
 
 ABOUT_DATA = {"DatasetNotReady", "DatasetNotFound", "NothingHeldOut", "NoEventTime", "WindowTooShort"}
 AT_WORK = {"Training": "train", "Evaluating": "evaluate"}
@@ -58,6 +60,8 @@ class Answer:
     """A command that shows more of the first cause."""
     trial: str = ""
     """What the canary says, if there is one: it is no trouble, and worth knowing."""
+    promises: tuple[Link, ...] = ()
+    """What is found of promises that aren't simply kept: why nothing is known yet, what corrected labels changed."""
 
     def json_data(self) -> dict[str, Any]:
         """Return the answer as plain data, as `-o json` prints it."""
@@ -70,6 +74,7 @@ class Answer:
             "advice": self.advice,
             "look": self.look,
             "trial": self.trial,
+            "promises": [link.json_data() for link in self.promises],
         }
 
 
@@ -89,7 +94,18 @@ def why(snapshot: Snapshot, obj: Object) -> Answer:
         advice="" if done else _advice(chain),
         look="" if done else _look(cause, obj),
         trial=moving.message if moving is not None and moving.status == "True" else "",
+        promises=tuple(_promises(obj)),
     )
+
+
+def _promises(obj: Object) -> Iterator[Link]:
+    """Yield what is found of the version that answers, but for promises that are kept and were never found broken."""
+    found = status(obj).get("slos") or () if obj["kind"] == MODEL_DEPLOYMENT else ()
+    for each in found:
+        if each["verdict"] != Verdict.PASS or each.get("reason") == reasons.LABELS_CORRECTED:
+            said = " · ".join((each["verdict"], *filter(None, [each.get("reason")])))
+            more = f"; about {each['needed']:,} more samples decide" if each.get("needed") is not None else ""
+            yield Link(kind="SLO", name=each["name"], reason=said, message=each.get("message", "") + more)
 
 
 def _links(snapshot: Snapshot, obj: Object) -> Iterator[Link]:

@@ -25,20 +25,25 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 GRID_POINTS = 12
-SCALE = 0.5
-"""Scale of the alternatives in log odds above the limit: a rate half as high again is within it, a multiple is seen."""
+SCALE = 0.8
+"""Scale of the alternatives in log odds above the limit: from a rate half as high again up to a multiple of it."""
 REFERENCE_COHORTS = 30
 """So many cohorts tell how much days differ; before there are so many, the default is taken."""
 SETTLED_COHORTS = 14
 """So many of the newest do not tell, as soon as REFERENCE_COHORTS older ones do."""
-DEFAULT_SD = 0.3
+DEFAULT_SD = 0.24
 DEFAULT_CORRELATION = 0.5
-"""Days until then: log odds that vary with this standard deviation, each day half like the one before. The promise
-about false alarms is made up to here; it is what a service with weather, weekends and campaigns shows, short of a trend
-(the weekly miss rate of the flights example: 0.43 and 0.45, with a season in it)."""
+"""Days until then: log odds that vary with this standard deviation, each day half like the one before. A service whose
+days differ more, up to 0.3 with weekends beside it, has more false alarms in this time than later, and still fewer than
+is promised: `make bench-decisions` shows it. A rate of half as much again and more is seen in the first week."""
 LEAST_VARIANCE = 0.01
 """No days are so alike that less is believed, squared log odds."""
 MOST_CORRELATION = 0.9
+USUAL_CORRELATION = 0.25
+SURE = 2.0
+"""Standard errors of a covariance by which the correlation of neighbours is drawn to the usual one."""
+MOST_COHORTS = 1000
+"""More cohorts than this are not waited for."""
 LIFT_COHORTS = 3
 """An alarm ends when so many cohorts together keep the limit again: one good day is as little news as one bad day."""
 
@@ -72,6 +77,8 @@ class Detection:
     log_e: FloatArray
     alarm: BoolArray
     log_threshold: float
+    log_sums: FloatArray
+    """ln M of each alternative after the last cohort, shape (deployments, grid points)."""
 
     def onsets(self) -> BoolArray:
         """Return where an alarm begins."""
@@ -104,7 +111,37 @@ def detect(cohorts: Cohorts, limit: FloatArray | float, variance: FloatArray, fa
         on = (on | (log_e[:, t] >= threshold)) & ~kept
         sums[kept] = -np.inf
         alarm[:, t] = on
-    return Detection(log_e, alarm, threshold)
+    return Detection(log_e, alarm, threshold, sums)
+
+
+def cohorts_needed(cohorts: Cohorts, limit: float, variance: float, found: Detection) -> float | None:
+    """Return about how many more cohorts raise an alarm, if all goes on as it has gone; None: MOST_COHORTS don't.
+
+    Args:
+        cohorts: of one deployment, shape (1, cohorts); those that count are all that is looked at.
+        limit: what is promised from now on.
+        variance: how much days differ, as known now.
+        found: what the detector said of them.
+    """
+    used = cohorts.counted[0]
+    total, bad = cohorts.total[0, used], cohorts.bad[0, used]
+    if not len(total):
+        return None
+    one = np.full((1, len(total)), limit), np.full((1, len(total)), variance)
+    since = _gains(Cohorts.complete(total[None], bad[None]), *one)[0][::-1].cumsum(axis=0)[::-1].max(axis=1).argmax()
+    size, rate = float(total[since:].mean()), float(bad[since:].sum() / total[since:].sum())
+    mean = Cohorts.complete(np.array([[size]]), np.array([[size * rate]]))
+    gain = _gains(mean, one[0][:, :1], one[1][:, :1])[0]
+    sums, before = found.log_sums, float(found.log_e[0, -1])
+    for number in range(MOST_COHORTS):
+        sums = gain + np.logaddexp(sums, 0)
+        now = float(_log_mean(sums)[0])
+        if now >= found.log_threshold:
+            # Within the last one evidence grows as if evenly.
+            from_ = max(before, 0.0)
+            return number + float(np.clip((found.log_threshold - from_) / (now - from_), 0, 1))
+        before = now
+    return None
 
 
 def day_variance(cohorts: Cohorts) -> FloatArray:
@@ -127,7 +164,9 @@ def day_variance(cohorts: Cohorts) -> FloatArray:
     noise = binomial * (_before(weight / total) - _before(weight**2 / total) / w)
     spread = _before(weight * rate**2) - w * mean**2 - noise
     own = np.clip(spread / np.where(enough, w - _before(weight**2) / w, 1), 0, None)
-    correlation = _covariance(weight, rate, mean) / np.where(own > 0, own, np.inf)
+    # A correlation is a quotient of two small numbers: as far as chance alone may have made them, it is taken as usual.
+    chance = SURE * np.where(enough, (spread + noise) / w, 0) / np.sqrt(np.maximum(number, 1))
+    correlation = (_covariance(weight, rate, mean) + USUAL_CORRELATION * chance) / np.maximum(own + chance, 1e-12)
     # The estimate is too low by about this, because the mean is estimated too (Marriott & Pope, Biometrika 1954).
     correlation = correlation + (1 + 4 * np.clip(correlation, 0, 1)) / np.maximum(number, 1)
     found = own / binomial**2 * _longer(np.clip(correlation, 0, MOST_CORRELATION))

@@ -11,11 +11,21 @@ only be late, and it is what remains where labels are never complete.
 
 from dataclasses import dataclass
 from enum import IntEnum
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.stats.detect import BoolArray, Cohorts, FloatArray, day_variance, detect, upper_rate
+from perennial.stats.detect import (
+    BoolArray,
+    Cohorts,
+    Detection,
+    FloatArray,
+    cohorts_needed,
+    day_variance,
+    detect,
+    upper_rate,
+)
 
 REFERENCE_SIZE = 7
 """So many complete cohorts, the first of a version, say what its rate was when it became stable: a week of days."""
@@ -101,35 +111,71 @@ class Judged:
         return np.asarray(self.standing == Standing.BROKEN)
 
 
+@dataclass(frozen=True, slots=True)
+class _Detected:
+    """What judging rests on: which cohorts count, what is promised before each, and what both detectors say."""
+
+    counted: BoolArray
+    complete: BoolArray
+    kept: BoolArray
+    least: FloatArray
+    limit: FloatArray
+    variance: FloatArray
+    taken: tuple[Cohorts, Cohorts]
+    found: tuple[Detection, Detection]
+
+
 def judge(cohorts: Labelled, rules: Rules, reference: Reference | None = None) -> Judged:
     """Judge cohorts; `reference` is what was kept of the version's first ones, if they are not among these any more."""
+    seen = _detected(cohorts, rules, reference)
+    sure, every = seen.found
+    thresholds = np.array([sure.log_threshold, every.log_threshold])
+    ahead = np.stack([sure.log_e, every.log_e], axis=-1) - thresholds
+    nearer = ahead.argmax(axis=-1)
+    may_count = cohorts.known[0] + cohorts.missing >= rules.min_samples
+    conditions = {
+        Standing.BROKEN: sure.alarm | every.alarm,
+        Standing.NO_SAMPLES: ~may_count,
+        Standing.NO_REFERENCE: np.isinf(seen.limit),
+        Standing.INCOMPLETE: ~seen.counted,
+        Standing.KEPT: seen.kept,
+        Standing.UNDECIDED: seen.complete & (seen.least > seen.limit),
+    }
+    standing = np.select([*conditions.values()], [*conditions], Standing.INCOMPLETE)
+    return Judged(standing, seen.limit, ahead.max(axis=-1) + thresholds[nearer], thresholds[nearer])
+
+
+def samples_needed(cohorts: Labelled, rules: Rules, reference: Reference | None = None) -> int | None:
+    """Return about how many more labelled predictions raise an alarm, if all goes on as it has; None: it won't.
+
+    Of one deployment, cohorts of shape (1, cohorts), of which the last is above what is promised.
+    """
+    seen = _detected(cohorts, rules, reference)
+    if not seen.limit.size or np.isinf(seen.limit[0, -1]):
+        return None
+    limit, variance = float(seen.limit[0, -1]), float(seen.variance[0, -1])
+    needed = [
+        cohorts_needed(taken, limit, variance, found) for taken, found in zip(seen.taken, seen.found, strict=True)
+    ]
+    least = min((each for each in needed if each is not None), default=None)
+    if least is None:
+        return None
+    return max(1, ceil(least * float(cohorts.known[0][seen.counted].mean())))
+
+
+def _detected(cohorts: Labelled, rules: Rules, reference: Reference | None) -> _Detected:
     counted = cohorts.known[0] >= rules.min_samples
     complete = counted & (cohorts.coverage >= rules.min_coverage)
     variance = day_variance(Cohorts(*cohorts.least, complete))
     limit = _limit(cohorts, complete, rules, reference, variance)
     least, most = (end[1] / np.maximum(end[0], 1) for end in (cohorts.least, cohorts.most))
     kept = counted & (most <= limit)
+    taken = Cohorts(*cohorts.least, complete | kept), Cohorts(*cohorts.least, counted)
     sure, every = (
-        detect(Cohorts(*cohorts.least, taken), limit, variance, share * rules.false_alarm)
-        for taken, share in ((complete | kept, COMPLETE_SHARE), (counted, 1 - COMPLETE_SHARE))
+        detect(each, limit, variance, share * rules.false_alarm)
+        for each, share in zip(taken, (COMPLETE_SHARE, 1 - COMPLETE_SHARE), strict=True)
     )
-    thresholds = np.array([sure.log_threshold, every.log_threshold])
-    ahead = np.stack([sure.log_e, every.log_e], axis=-1) - thresholds
-    nearer = ahead.argmax(axis=-1)
-    may_count = cohorts.known[0] + cohorts.missing >= rules.min_samples
-    standing = np.select(
-        [sure.alarm | every.alarm, ~may_count, np.isinf(limit), ~counted, kept, complete & (least > limit)],
-        [
-            Standing.BROKEN,
-            Standing.NO_SAMPLES,
-            Standing.NO_REFERENCE,
-            Standing.INCOMPLETE,
-            Standing.KEPT,
-            Standing.UNDECIDED,
-        ],
-        Standing.INCOMPLETE,
-    )
-    return Judged(standing, limit, ahead.max(axis=-1) + thresholds[nearer], thresholds[nearer])
+    return _Detected(counted, complete, kept, least, limit, variance, taken, (sure, every))
 
 
 def find_reference(cohorts: Labelled, rules: Rules) -> Reference | None:

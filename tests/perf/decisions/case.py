@@ -42,10 +42,10 @@ def median(case: str, variant: str, bar: float, kind: str, values: Sequence[floa
 
 
 def complete(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return finished rows: those of one case and variant are parts of one, and some tell but `hits` of `trials`."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    """Return finished rows: those of one case, variant and kind are parts of one; some tell but `hits` of `trials`."""
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in rows:
-        key = row["case"], row["variant"]
+        key = row["case"], row["variant"], row["kind"]
         before = found.get(key)
         if before is None:
             found[key] = dict(row)

@@ -1,7 +1,7 @@
 """The chain from an object to the first cause."""
 
 import pytest
-from story import Object, condition, dataset, deployment, ended, job, on_trial, passed_run, pod, ready_dataset, run
+from story import SLO, Object, condition, dataset, deployment, ended, job, on_trial, passed_run, pod, ready_dataset, run
 
 from perennial.cli.errors import CliError
 from perennial.cli.rendering import Style, answer_lines
@@ -148,6 +148,42 @@ def test_a_source_that_cannot_be_read_is_told_by_fetched() -> None:
     answer = ask("flights", unread)
     assert reasons(answer) == [("Dataset", "SourceUnreadable")]
     assert "spec.source.uri" in answer.advice
+
+
+def test_what_corrected_labels_changed_is_told_although_all_is_well() -> None:
+    changed = {**SLO, "reason": "LabelsCorrected", "message": "kept; before 200 labels were corrected, it was Fail"}
+    steady = deployment(SERVING, condition("SLOsMet", "True", "SLOsMet"), slos=[changed, {**SLO, "name": "kept"}])
+    answer = ask("flight-delay", steady)
+    assert (answer.state, answer.advice) == (State.OK, "")
+    assert [link.json_data() for link in answer.promises] == [
+        {
+            "kind": "SLO",
+            "name": "missed-late",
+            "reason": "Pass · LabelsCorrected",
+            "message": "kept; before 200 labels were corrected, it was Fail",
+        }
+    ]
+    assert answer.json_data()["promises"] == [link.json_data() for link in answer.promises]
+    assert list(answer_lines(answer, Style()))[-2:] == [
+        "· SLO missed-late: Pass · LabelsCorrected",
+        "  kept; before 200 labels were corrected, it was Fail",
+    ]
+
+
+def test_why_nothing_is_known_of_a_promise_yet_is_told_with_what_more_decides() -> None:
+    unknown = {"name": "missed-late", "verdict": "NoData", "reason": "LabelsIncomplete", "message": "100 are missing"}
+    undecided = {
+        "name": "late",
+        "verdict": "Undecided",
+        "reason": "MoreCohortsNeeded",
+        "message": "above",
+        "needed": 1400,
+    }
+    steady = deployment(SERVING, condition("SLOsMet", "Unknown", "LabelsIncomplete"), slos=[unknown, undecided])
+    assert [(link.reason, link.message) for link in ask("flight-delay", steady).promises] == [
+        ("NoData · LabelsIncomplete", "100 are missing"),
+        ("Undecided · MoreCohortsNeeded", "above; about 1,400 more samples decide"),
+    ]
 
 
 def test_a_broken_promise_leads_to_the_retraining() -> None:

@@ -134,6 +134,17 @@ def test_a_promise_is_judged_on_the_stable_versions_cohorts(
     assert (finding.verdict, finding.reason) == (verdict, reason)
 
 
+def test_what_more_would_raise_an_alarm_is_told_while_nobody_knows() -> None:
+    finding = found(*days(3, 500, 190))
+    assert (finding.verdict, finding.reason) == (Verdict.UNDECIDED, reasons.MORE_COHORTS_NEEDED)
+    assert finding.needed is not None
+    more = round(finding.needed / 500)
+    assert found(*days(3 + more + 1, 500, 190)).verdict is Verdict.FAIL
+    assert found(*days(3 + more - 2, 500, 190)).verdict is Verdict.UNDECIDED
+    assert found(row(0, 500, 100)).needed is None, "kept"
+    assert found(row(0, 200, 40, 100)).needed is None, "labels are missing, more cohorts don't bring them"
+
+
 def test_immature_cohorts_never_decide() -> None:
     assert found(*days(5, 500, 490, 400), now=200).verdict is Verdict.NO_DATA
 
@@ -170,6 +181,43 @@ def test_a_verdict_that_corrected_labels_changed_says_so() -> None:
     assert finding.message.endswith("; before 200 labels of matured cohorts were corrected, the verdict was Pass")
     same = found(*days(9, 500, 100), row(540, 500, 101, corrected=1, first=(500, 100)))
     assert (same.verdict, same.reason) == (Verdict.PASS, reasons.KEPT)
+
+
+def test_corrected_labels_change_the_verdict_of_matured_cohorts_and_that_is_told(database: sqlite3.Connection) -> None:
+    """From the posted labels on: a verdict by labels that turn out to be wrong, then by the right ones."""
+    asked = policy(DAY, DAY)
+    counting = CohortRule.of(asked)
+    assert counting is not None
+    configure(database, counting)
+    number, missed = 200, 90
+
+    def post(day: int, wrong: int) -> None:
+        labels = [
+            PostedLabel(f"{day}-{i}", 0.0 if number - missed <= i < number - missed + wrong else 1.0)
+            for i in range(number)
+        ]
+        record_labels(database, labels, (day + 1.0) * DAY)
+
+    for day in range(12):
+        scores = [0.1 if i >= number - missed else 0.9 for i in range(number)]
+        record_predictions(
+            database, "v", "1", [Prediction(f"{day}-{i}", day * DAY + i, score) for i, score in enumerate(scores)]
+        )
+        post(day, 60)  # most misses are said to be none: 30 of 140
+    now = 13 * DAY
+    assert (found(*read_cohorts(database), asked=asked, now=now).verdict) is Verdict.PASS
+    for day in range(12):
+        post(day, 0)
+    finding = found(*read_cohorts(database), asked=asked, now=now)
+    assert (finding.verdict, finding.reason) == (Verdict.FAIL, reasons.LABELS_CORRECTED)
+    assert finding.message.endswith("; before 720 labels of matured cohorts were corrected, the verdict was Pass")
+    assert [
+        cohort.corrected for cohort in shown_cohorts(asked, read_cohorts(database), datetime.fromtimestamp(now, UTC))
+    ] == [60] * 12
+    for day in range(12):
+        post(day, 60)
+    again = found(*read_cohorts(database), asked=asked, now=now)
+    assert (again.verdict, again.reason) == (Verdict.PASS, reasons.KEPT), "as it was before any correction"
 
 
 def test_labels_that_find_no_prediction_because_there_was_no_room_are_told() -> None:

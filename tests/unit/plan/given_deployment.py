@@ -219,6 +219,13 @@ def braked(canary_id: str = "1-trial") -> Brake:
     return Brake(canary_id=canary_id, time=NOW - timedelta(seconds=1), verdict=slo_verdict("errors", Verdict.FAIL))
 
 
+REASONS = {
+    Verdict.FAIL: reasons.ABOVE_LIMIT,
+    Verdict.NO_DATA: reasons.LABELS_INCOMPLETE,
+    Verdict.UNDECIDED: reasons.MORE_COHORTS_NEEDED,
+}
+
+
 def monitored(
     model_version: str,
     verdict: Verdict = Verdict.FAIL,
@@ -231,7 +238,7 @@ def monitored(
         finding=Finding(
             name=slo,
             verdict=verdict,
-            reason=reasons.ABOVE_LIMIT if verdict is Verdict.FAIL else reasons.KEPT,
+            reason=REASONS.get(verdict, reasons.KEPT),
             message="75 % of 400 samples, the limit is 70 %: shown to be broken",
             value="0.75",
             low="0.72",

@@ -350,7 +350,8 @@ def test_when_it_is_looked_at_again(
     [
         ([monitored("3")], "False", "SLOBroken"),
         ([monitored("3", Verdict.PASS)], "True", "SLOsMet"),
-        ([monitored("3", Verdict.NO_DATA)], "Unknown", "NoMaturedCohort"),
+        ([monitored("3", Verdict.NO_DATA)], "Unknown", "LabelsIncomplete"),
+        ([monitored("3", Verdict.UNDECIDED)], "Unknown", "MoreCohortsNeeded"),
         ([], "Unknown", "NoMaturedCohort"),
     ],
 )

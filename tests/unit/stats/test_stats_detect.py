@@ -11,10 +11,13 @@ from scipy import stats
 
 from perennial.stats.detect import (
     DEFAULT_VARIANCE,
+    GRID_POINTS,
     LEAST_VARIANCE,
     REFERENCE_COHORTS,
+    SCALE,
     Cohorts,
     Detection,
+    cohorts_needed,
     day_variance,
     detect,
     log_gamma,
@@ -68,7 +71,7 @@ def test_a_cohort_is_an_e_value_of_beta_binomials() -> None:
     assert (at_limit * steps).sum() == pytest.approx(1, abs=1e-9)
     below = stats.betabinom(total, 0.25 * precision, 0.75 * precision).pmf(bad)
     assert (below * steps).sum() < 1
-    rates = 1 / (1 + np.exp(-(log(LIMIT / (1 - LIMIT)) + half_normal(0.5, 12))))
+    rates = 1 / (1 + np.exp(-(log(LIMIT / (1 - LIMIT)) + half_normal(SCALE, GRID_POINTS))))
     others = [stats.betabinom(total, rate * precision, (1 - rate) * precision).pmf(bad) for rate in rates]
     assert steps == pytest.approx(np.mean(others, axis=0) / at_limit, rel=1e-8)
 
@@ -84,7 +87,7 @@ def test_the_detector_sums_over_all_days_on_which_the_change_may_have_come() -> 
 def log_e_of_grid(total: float, bad: float) -> FloatArray:
     spread = DEFAULT_VARIANCE * LIMIT * (1 - LIMIT)
     precision = (1 + spread) / spread - 1
-    rates = 1 / (1 + np.exp(-(log(LIMIT / (1 - LIMIT)) + half_normal(0.5, 12))))
+    rates = 1 / (1 + np.exp(-(log(LIMIT / (1 - LIMIT)) + half_normal(SCALE, GRID_POINTS))))
     ratio: FloatArray = stats.betabinom(total, rates * precision, (1 - rates) * precision).logpmf(
         bad
     ) - stats.betabinom(total, LIMIT * precision, (1 - LIMIT) * precision).logpmf(bad)
@@ -207,6 +210,39 @@ def test_a_rate_half_as_high_again_is_found_within_days(limit: float) -> None:
     assert np.median(delay) <= 4
     assert np.quantile(delay, 0.9) <= 10
     assert alarm[:, 10:].mean() > 0.9, "and it stays found"
+
+
+@pytest.mark.parametrize(("limit", "size"), [(0.05, 300), (0.1, 100), (0.3, 100)])
+def test_the_cohorts_that_are_still_needed_are_told_within_30_percent_in_the_median(limit: float, size: int) -> None:
+    runs, number = 300, 60
+    cohorts = days(np.random.default_rng(10), np.full((runs, number), 1.6 * limit), size, 0.2, 0.0)
+    alarm = judged(cohorts, limit).alarm
+    told = []
+    for one in np.flatnonzero(alarm.any(axis=1)):
+        end = int(alarm[one].argmax()) + 1
+        seen = Cohorts.complete(cohorts.total[one, None, : end // 2], cohorts.bad[one, None, : end // 2])
+        more = cohorts_needed(seen, limit, DEFAULT_VARIANCE, judged(seen, limit))
+        if end > 1:
+            told.append((end // 2 + (np.inf if more is None else more)) / end)
+    assert len(told) > 0.9 * runs
+    assert np.median(told) == pytest.approx(1, abs=0.3)
+
+
+def test_what_has_just_changed_is_what_is_expected_to_go_on() -> None:
+    """Many good cohorts before do not make it look as if an alarm were years away."""
+    good, bad = [(500, 75.0)] * 29, [(500, 205.0)] * 2
+    total, counts = np.array([*good, *bad], float).T
+    seen = Cohorts.complete(total[None], counts[None])
+    alone = Cohorts.complete(total[None, -2:], counts[None, -2:])
+    after = cohorts_needed(seen, LIMIT, DEFAULT_VARIANCE, judged(seen))
+    assert after is not None
+    assert after == pytest.approx(cohorts_needed(alone, LIMIT, DEFAULT_VARIANCE, judged(alone)), abs=0.5)
+
+
+def test_what_keeps_its_promise_needs_no_number_of_cohorts() -> None:
+    for total, bad in (([], []), ([500.0] * 10, [75.0] * 10)):
+        seen = Cohorts.complete(np.array([total]), np.array([bad]))
+        assert cohorts_needed(seen, LIMIT, DEFAULT_VARIANCE, judged(seen)) is None
 
 
 @pytest.mark.parametrize(("sd", "correlation"), [(0.0, 0.0), (0.3, 0.0), (0.3, 0.5)])

@@ -10,7 +10,16 @@ from pydantic import ConfigDict, Field, model_validator
 
 from perennial.families.metrics import Ends, OneMetric, limit_rules
 from perennial.families.slos.base import Judged, Objective
-from perennial.stats.outcomes import REFERENCE_SIZE, Labelled, Reference, Rules, Standing, find_reference, judge
+from perennial.stats.outcomes import (
+    REFERENCE_SIZE,
+    Labelled,
+    Reference,
+    Rules,
+    Standing,
+    find_reference,
+    judge,
+    samples_needed,
+)
 from perennial.stats.paired import proportion_interval
 from perennial.stats.sums import Sums
 from perennial.terms import reasons
@@ -103,7 +112,8 @@ class Outcome(OneMetric, Objective):
                 reason=reasons.NO_MATURED_COHORT,
                 message=f"no matured cohort of this version has {self.min_samples:,} samples yet",
             )
-        found = judge(_columns(cohorts[: newest + 1]), promised, reference)
+        columns = _columns(cohorts[: newest + 1])
+        found = judge(columns, promised, reference)
         cohort, limit = cohorts[newest], float(found.limit[0, -1])
         verdict, reason, why = _said(Standing(int(found.standing[0, -1])), cohort, limit, promised)
         known, (low, high) = cohort.known, bounds(cohort)
@@ -117,6 +127,7 @@ class Outcome(OneMetric, Objective):
             high=None if high is None else decimal(high),
             baseline=decimal(reference.rate) if reference is not None and self.max_increase is not None else None,
             samples=known.n,
+            needed=samples_needed(columns, promised, reference) if verdict is Verdict.UNDECIDED else None,
             evidence=Evidence(
                 harm=decimal(max(float(found.log_e[0, -1]), LEAST_LOG)),
                 harm_threshold=decimal(float(found.log_threshold[0, -1])),

@@ -128,6 +128,10 @@ def _slos_met(situation: Situation, status: ModelDeploymentStatus) -> Mark:
         return mark("SLOsMet", True, reasons.NO_OUTCOME_SLO, "No critical SLO goes by outcomes.")
     if kept == by_cohorts:
         return mark("SLOsMet", True, reasons.SLOS_MET, "The matured cohorts keep every critical promise.")
+    known = {item.name: item for item in status.slos if item.name in by_cohorts}
+    for name in sorted(by_cohorts - kept):
+        if name in known and known[name].reason:
+            return mark("SLOsMet", "Unknown", known[name].reason, clip(f"{name}: {known[name].message}", MESSAGE))
     return mark("SLOsMet", "Unknown", reasons.NO_MATURED_COHORT, "No matured cohort has enough labelled rows yet.")
 
 
