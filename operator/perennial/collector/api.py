@@ -10,7 +10,6 @@ from sqlite3 import Error as DatabaseError
 from time import time
 
 from aiohttp import web
-from pydantic import ValidationError
 
 from perennial.api.messages.policy import Policy
 from perennial.api.messages.state import State
@@ -21,6 +20,7 @@ from perennial.collector.bodies import BadInputError, read_labels, read_predicti
 from perennial.collector.metrics import exposition
 from perennial.collector.service import Collector
 from perennial.payload import PayloadError, decoded
+from perennial.terms.text import clip
 
 MOST_BYTES = 4 * 1024 * 1024
 MOST_WAIT_SECONDS = 60.0
@@ -39,6 +39,10 @@ RULES = {
 }
 UNGUARDED = frozenset({"/metrics", "/healthz", "/readyz"})
 """The probes and the metrics tell no row and change nothing."""
+
+PATHS = sorted({path for _, path in RULES} | UNGUARDED)
+MOST_TOLD = 1024
+INTERNAL = 500
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -75,11 +79,10 @@ class _Api:
 
     async def put_policy(self, request: web.Request) -> web.Response:
         try:
-            policy = Policy.model_validate_json(await _body(request))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            field = ".".join(str(part) for part in first["loc"]) or "the body"
-            raise BadInputError(f"{field}: {first['msg']}") from error
+            policy = Policy.read(await _body(request))
+        except ValueError as error:
+            # The names of unknown fields may be of any length, and of several lines.
+            raise BadInputError(clip(" ".join(str(error).split()), MOST_TOLD)) from error
         return _json(await self._collector.put_policy(policy))
 
     async def get_state(self, request: web.Request) -> web.Response:
@@ -128,18 +131,35 @@ def _json(message: Wire) -> web.Response:
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except (BadInputError, PayloadError) as error:
-        return web.json_response({"error": str(error)}, status=error.status)
-    except access.AccessError as error:
-        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None  # noqa: PLR2004 - HTTP
-        return web.json_response({"error": str(error)}, status=error.status, headers=headers)
-    except web.HTTPRequestEntityTooLarge:
-        return web.json_response({"error": f"the body: must have at most {MOST_BYTES:,} bytes"}, status=413)
-    except DatabaseError as error:
-        # A full or broken disk: nothing was acknowledged, trying again later is right.
-        return web.json_response({"error": f"the database refused: {error}"}, status=503)
-    except web.HTTPException:
-        raise
-    except Exception:
-        log.exception("a request was not answered as it should be", extra={"path": request.path})
-        return web.json_response({"error": "the collector failed on this request; its log says why"}, status=500)
+    except Exception as error:
+        status, told, headers = _answer_to(error)
+        if status == INTERNAL:
+            log.exception("a request was not answered as it should be", extra={"path": request.path})
+        return web.json_response({"error": told}, status=status, headers=headers)
+
+
+def _answer_to(error: Exception) -> tuple[int, str, dict[str, str]]:
+    """Return the status that an error is answered with, the sentence, and headers."""
+    headers: dict[str, str] = {}
+    match error:
+        case BadInputError() | PayloadError() | access.AccessError():
+            status, told = error.status, str(error)
+            if isinstance(error, access.NotProvenError):
+                headers = {"WWW-Authenticate": "Bearer"}
+        case web.HTTPRequestEntityTooLarge():
+            status, told = error.status, f"the body: must have at most {MOST_BYTES:,} bytes"
+        case web.HTTPNotFound():
+            status, told = error.status, f"the path: must be one of {', '.join(PATHS)}"
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            status, told, headers = error.status, f"the method: must be one of {allowed}", {"Allow": allowed}
+        case web.RequestPayloadError() | ConnectionError():
+            status, told = 400, "the body: must be sent as its headers say"
+        case web.HTTPException():
+            status, told = error.status, error.reason
+        case DatabaseError():
+            # A full or broken disk: nothing was acknowledged, trying again later is right.
+            status, told = 503, f"the database refused: {error}"
+        case _:
+            status, told = INTERNAL, "the collector failed on this request; its log says why"
+    return status, told, headers

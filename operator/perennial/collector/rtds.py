@@ -15,6 +15,7 @@ from typing import get_args
 
 from aiohttp import web
 
+from perennial.collector.bodies import BadInputError
 from perennial.terms.words import Permille, Slot
 
 HOLD_SECONDS = 8.0
@@ -82,9 +83,9 @@ class WeightServer:
         head = (await request.read())[:_HEAD]
         node, version = _NODE.search(head), _VERSION.search(head)
         if node is None:
-            raise web.HTTPBadRequest(text="a poll must name its node.id first")
-        applied = version[1].decode() if version else ""
-        name = node[1].decode()
+            raise BadInputError("node.id: must be named in the first 4,096 bytes of a poll")
+        applied = version[1].decode(errors="replace") if version else ""
+        name = node[1].decode(errors="replace")
         router = self._routers.setdefault(name, _Router(applied, monotonic()))
         news = router.version != applied or router.polls == 0
         router.version, router.seen = applied, monotonic()

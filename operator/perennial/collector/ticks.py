@@ -7,7 +7,6 @@ from json import dumps, loads
 from time import time
 
 import numpy as np
-from pydantic import ValidationError
 
 from perennial.api.messages.policy import Policy
 from perennial.api.messages.state import Brake
@@ -41,8 +40,8 @@ def read_policy(connection: sqlite3.Connection) -> Policy | None:
     """
     text = read_setting(connection, _POLICY)
     try:
-        return None if text is None else Policy.model_validate_json(text)
-    except ValidationError:
+        return None if text is None else Policy.read(text)
+    except ValueError:
         return None
 
 

@@ -3,10 +3,9 @@
 Weights are thousandths of the requests. Times are RFC 3339 in UTC.
 """
 
-from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from perennial.api.messages.wire import Asked
 from perennial.families.slos import Outcome
@@ -14,11 +13,17 @@ from perennial.families.slos.base import Counted
 from perennial.families.slos.requests import Requests
 from perennial.terms.words import Permille, Role, Slot
 
+LONGEST: Final = 10**9
+"""Seconds: nothing that is asked for takes 30 years."""
+Named = Annotated[str, Field(max_length=128)]
+Risk = Annotated[float, Field(ge=1e-18, lt=1)]
+"""A probability of being wrong."""
+
 
 class SloPolicy(Asked):
     """One promise. Exactly one of `requests` (judged on canaries) and `outcome` (judged on matured cohorts)."""
 
-    name: str
+    name: Named
     role: Role = Role.CRITICAL
     requests: Requests | None = None
     outcome: Outcome | None = None
@@ -31,8 +36,8 @@ class SloPolicy(Asked):
 class Arm(Asked):
     """What a slot runs: the ModelDeployment's version (a hash) and the registered model's version."""
 
-    version: str
-    model_version: str
+    version: Named
+    model_version: Named
 
 
 class Canary(Asked):
@@ -44,17 +49,17 @@ class Canary(Asked):
     test but that of a candidate which fails wholly. `timeout_seconds` is how long a router waits for an answer.
     """
 
-    id: str
+    id: Named
     slot: Slot
-    step: Annotated[int, Field(ge=0)]
+    step: Annotated[int, Field(ge=0, le=10**6)]
     weight: Permille
-    started_time: datetime
-    step_started_time: datetime
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    beta: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    attempt: Annotated[int, Field(ge=1)] = 1
-    warmup_seconds: Annotated[int, Field(ge=0)] = 0
-    timeout_seconds: Annotated[float, Field(gt=0)] = 10.0
+    started_time: AwareDatetime
+    step_started_time: AwareDatetime
+    alpha: Risk = 0.05
+    beta: Risk = 0.05
+    attempt: Annotated[int, Field(ge=1, le=10**6)] = 1
+    warmup_seconds: Annotated[int, Field(ge=0, le=LONGEST)] = 0
+    timeout_seconds: Annotated[float, Field(gt=0, le=LONGEST)] = 10.0
 
 
 class Watch(Asked):
@@ -63,23 +68,23 @@ class Watch(Asked):
     `since` is when it became stable, `alpha` how likely a sound version may ever be blamed.
     """
 
-    since: datetime
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    since: AwareDatetime
+    alpha: Risk = 0.05
 
 
 class Monitoring(Asked):
     """How cohorts of predictions ripen, and how often a healthy model may raise an alarm (per cohort)."""
 
-    cohort_seconds: Annotated[int, Field(ge=1)]
-    max_label_delay_seconds: Annotated[int, Field(ge=0)]
+    cohort_seconds: Annotated[int, Field(ge=1, le=LONGEST)]
+    max_label_delay_seconds: Annotated[int, Field(ge=0, le=LONGEST)]
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.9
-    false_alarm: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    false_alarm: Risk = 0.01
 
 
 class Policy(Asked):
     """The operator's whole will for one ModelDeployment. `revision` is its content hash and is echoed in the state."""
 
-    revision: str
+    revision: Named
     stable: Slot
     arms: dict[Slot, Arm]
     canary: Canary | None = None
