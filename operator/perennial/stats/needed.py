@@ -1,6 +1,12 @@
-"""About how many more requests decide, if all goes on as it has gone."""
+"""About how many more requests decide, if all goes on as it has gone.
 
-from math import ceil, log
+What decides is the first look at which evidence is enough, and that comes at a lucky moment: requests that decide show
+more than those before them. So rates are taken a part of their standard error (`LUCK`) further from what is tested than
+they look. Half way to a decision, what is told is then too much as often as too little.
+"""
+
+from dataclasses import dataclass
+from math import ceil, exp, log, sqrt
 
 import numpy as np
 
@@ -9,6 +15,9 @@ from perennial.stats.evidence import Evidence, Promise
 from perennial.stats.rates import FloatArray, LimitTest, RatioTest, log_mean_exp
 
 MOST = 1e9
+LUCK = 0.55
+FEW = 0.3
+"""Bad requests that are added: the median of what a rate may be lies so far above what was seen."""
 
 
 def requests_needed(promise: Promise, evidence: Evidence, harm: float, safe: float) -> int | None:
@@ -21,41 +30,61 @@ def requests_needed(promise: Promise, evidence: Evidence, harm: float, safe: flo
         safe: log E at which safety is shown; every stated condition must reach it.
     """
     harm -= log(promise.split.worse)
-    phi, spell = evidence.setting.phi, evidence.main.spell
-    candidate, stable, beside = _expected(promise, evidence)
-    share = np.asarray(1 / (1 + beside))
-    one = np.asarray(1.0), np.asarray(candidate), np.asarray(stable * beside)
-    worse = _until(evidence.main.worse.log_s, WORSE.of_events(one[1], one[2], share) / phi, harm)
-    broken, kept, below = 0.0, 0.0, 0.0
+    phi, sums, state = evidence.setting.phi, evidence.main.spell.sums, evidence.main
+    expected = _Expected.of(evidence)
+    worse = _until(state.worse.log_s, expected.compared(WORSE, LUCK) / phi, harm)
+    kept, below = 0.0, 0.0
     fails: list[float] = []
     if promise.limit is not None:
         above, under = LimitTest.above(promise.limit), LimitTest.below(promise.limit)
-        broken = _until(evidence.limit.log_s, above.of_requests(*one[:2]) / phi, harm)
-        fails.append(max(broken, worse) if beside else broken)
-        gathered = under.of_requests(spell.sums.candidate_total, spell.sums.candidate_bad)
-        kept = _until(gathered / phi, under.of_requests(*one[:2]) / phi, safe)
+        broken = _until(evidence.limit.log_s, expected.limited(above, LUCK) / phi, harm)
+        fails.append(max(broken, worse) if expected.beside else broken)
+        gathered = under.of_requests(sums.candidate_total, sums.candidate_bad)
+        kept = _until(gathered / phi, expected.limited(under, -LUCK) / phi, safe)
     if promise.ratio is not None:
         fails.append(worse)
         test = RatioTest.better(promise.ratio)
-        gathered = test.of_events(spell.sums.candidate_bad, spell.stable_kept, spell.sums.share)
-        below = _until(gathered / phi, test.of_events(one[1], one[2], share) / phi, safe)
+        gathered = test.of_events(sums.candidate_bad, state.spell.stable_kept, sums.share)
+        below = _until(gathered / phi, expected.compared(test, -LUCK) / phi, safe)
     found = min([*fails, max(kept, below)])
     return max(1, ceil(found)) if found < MOST else None
 
 
-def _expected(promise: Promise, evidence: Evidence) -> tuple[float, float, float]:
-    """Return the rates of both arms and how many stable requests stand beside a candidate's.
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What one more candidate request, and the stable ones beside it, are expected to bring."""
 
-    Each arm's rate is shrunk by one bad request towards what is plausible before any was seen, so that the first
-    hundred requests do not promise a certain end.
-    """
-    total, sums = evidence.look.total, evidence.main.spell.sums
-    limit = 0.01 if promise.limit is None else promise.limit
-    stable = (float(total.stable_bad) + 1) / (float(total.stable_total) + 2 / limit)
-    candidate = (float(total.candidate_bad) + 1) / (float(total.candidate_total) + 1 / stable)
-    counts = sums if float(sums.candidate_total) else total
-    beside = float(counts.stable_total) / max(float(counts.candidate_total), 1.0)
-    return candidate, stable, beside
+    candidate: float
+    stable: float
+    """Rates of bad requests."""
+    beside: float
+    """Stable requests beside one of the candidate's."""
+    error: float
+    """Standard error of the logarithm of the candidate's rate."""
+    error_of_ratio: float
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> "_Expected":
+        total, sums, phi = evidence.look.total, evidence.main.spell.sums, evidence.setting.phi
+        candidate, stable = float(total.candidate_bad) + FEW, float(total.stable_bad) + FEW
+        counts = sums if float(sums.candidate_total) else total
+        return cls(
+            candidate=candidate / (float(total.candidate_total) + 1),
+            stable=stable / (float(total.stable_total) + 1),
+            beside=float(counts.stable_total) / max(float(counts.candidate_total), 1.0),
+            error=sqrt(phi / candidate),
+            error_of_ratio=sqrt(phi / candidate + phi / stable),
+        )
+
+    def limited(self, test: LimitTest, luck: float) -> FloatArray:
+        """Return what a candidate request adds to a test of a limit, shape (grid points,)."""
+        return test.of_requests(np.asarray(1.0), np.asarray(min(self.candidate * exp(luck * self.error), 1.0)))
+
+    def compared(self, test: RatioTest, luck: float) -> FloatArray:
+        """Return what it adds to a test of a ratio, with the stable requests beside it."""
+        candidate = min(self.candidate * exp(luck * self.error_of_ratio), 1.0)
+        share = np.asarray(1 / (1 + self.beside))
+        return test.of_events(np.asarray(candidate), np.asarray(self.stable * self.beside), share)
 
 
 def _until(sums: FloatArray, expected: FloatArray, threshold: float) -> float:
