@@ -41,6 +41,7 @@ from perennial.runtime.operator import Operator, OperatorSettings
 from perennial.runtime.resources import Key
 from perennial.runtime.store import Store
 from perennial.settings import Settings, SettingsError, add_flags, from_environment, unknown
+from perennial.terms import reasons
 from perennial.terms.names import GROUP
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ def calls_to(outside: facts.Outside) -> CallHandler:
         try:
             return await outside.carry_out(call, key.namespace, key.name)
         except facts.Refused as error:
-            raise Terminal("Refused", str(error)) from error
+            raise Terminal(reasons.REFUSED, str(error)) from error
         except facts.Unavailable as error:
             raise Unavailable(error.service, error.message, after=error.retry_after) from error
 

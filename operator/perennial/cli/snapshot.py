@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from perennial.cli.errors import CliError
-from perennial.terms import names
+from perennial.terms import names, reasons
 
 Object = Mapping[str, Any]
 
@@ -67,10 +67,11 @@ def summary(obj: Object) -> Condition:
     """Return the condition that sums an object up; where the operator has not looked yet, one that says so."""
     known = condition(obj, SUMMARY[obj["kind"]])
     if known is None:
-        return Condition(reason="NotSeen", message="The operator has not looked at it yet: see whether it runs.")
+        return Condition(reason=reasons.NOT_SEEN, message="The operator has not looked at it yet: see whether it runs.")
     if status(obj).get("observedGeneration", 0) < obj["metadata"].get("generation", 0):
         return Condition(
-            reason="NotSeen", message="The operator has not looked at the latest change yet: see whether it runs."
+            reason=reasons.NOT_SEEN,
+            message="The operator has not looked at the latest change yet: see whether it runs.",
         )
     return known
 
@@ -79,7 +80,7 @@ def state(obj: Object) -> State:
     """Return how an object is: its summary, and whether something stands in the way that needs a person."""
     said, stalled = summary(obj), condition(obj, "Stalled")
     stuck = stalled is not None and stalled.status == "True"
-    if stuck and stalled is not None and stalled.reason == "Suspended":
+    if stuck and stalled is not None and stalled.reason == reasons.SUSPENDED:
         return State.PAUSED
     if said.status == "True":
         promises = condition(obj, "SLOsMet")
@@ -96,7 +97,7 @@ def trouble(obj: Object) -> Condition:
     said = summary(obj)
     if said.status != "True":
         fetched = condition(obj, "Fetched")
-        behind = said.reason == "NoVersion" and fetched is not None and fetched.status != "True"
+        behind = said.reason == reasons.NO_VERSION and fetched is not None and fetched.status != "True"
         return fetched if behind and fetched is not None else said
     for type_, bad in (("Stalled", "True"), ("SLOsMet", "False")):
         found = condition(obj, type_)

@@ -19,6 +19,7 @@ from perennial.cli.snapshot import (
     summary,
     trouble,
 )
+from perennial.terms import reasons
 
 VERDICTS = {"Pass": State.OK, "Fail": State.BAD, "Undecided": State.WAITING, "NoData": State.WAITING}
 
@@ -161,7 +162,7 @@ def _deployment(snapshot: Snapshot, deployment: Object) -> Node:
         children.append(retraining)
     text = f"model {deployment['spec']['model']['name']}"
     promises = condition(deployment, "SLOsMet")
-    if promises is not None and told.get("stable") and promises.reason != "NoOutcomeSLO":
+    if promises is not None and told.get("stable") and promises.reason != reasons.NO_OUTCOME_SLO:
         words = {"True": "promises kept", "False": "promise broken"}
         text += f" · {words.get(promises.status, 'promises not judged yet')}"
     return _node(deployment, text, children=tuple(children))

@@ -26,8 +26,14 @@ from perennial.manifests import pods
 from perennial.terms import reasons
 from perennial.terms.words import Verdict
 
-ABOUT_DATA = {"DatasetNotReady", "DatasetNotFound", "NothingHeldOut", "NoEventTime", "WindowTooShort"}
-AT_WORK = {"Training": "train", "Evaluating": "evaluate"}
+ABOUT_DATA = {
+    reasons.DATASET_NOT_READY,
+    reasons.DATASET_NOT_FOUND,
+    reasons.NOTHING_HELD_OUT,
+    reasons.NO_EVENT_TIME,
+    reasons.WINDOW_TOO_SHORT,
+}
+AT_WORK: dict[str, str] = {reasons.TRAINING: "train", reasons.EVALUATING: "evaluate"}
 ABOUT_PODS = {*pods.STUCK, reasons.CONTAINER_FAILED, reasons.POD_PENDING, reasons.STARTING}
 """Reasons of ModelDeployments and runs that a pod can say more about."""
 
@@ -123,14 +129,14 @@ def _links(snapshot: Snapshot, obj: Object) -> Iterator[Link]:
 
 
 def _below_deployment(snapshot: Snapshot, deployment: Object, cause: Condition) -> Iterator[Link]:
-    if cause.reason == "NoModelVersion":
+    if cause.reason == reasons.NO_MODEL_VERSION:
         runs = snapshot.runs_of_model(deployment)
         if runs:
             yield from _links(snapshot, runs[-1])
         return
-    if cause.reason == "SLOBroken":
+    if cause.reason == reasons.SLO_BROKEN:
         yield from _below_broken_promise(snapshot, deployment)
-    elif cause.reason == "RouterNotReady":
+    elif cause.reason == reasons.ROUTER_NOT_READY:
         yield from _pod(snapshot, deployment, "router")
     elif cause.reason in ABOUT_PODS:
         yield from _pod(snapshot, deployment, "server")
@@ -163,7 +169,7 @@ def _below_run(snapshot: Snapshot, run: Object, cause: Condition) -> Iterator[Li
 
 
 def _below_dataset(snapshot: Snapshot, dataset: Object, cause: Condition) -> Iterator[Link]:
-    if cause.reason in {"SchemaViolated", "ExpectationFailed"}:
+    if cause.reason in {reasons.SCHEMA_VIOLATED, reasons.EXPECTATION_FAILED}:
         return
     for job in reversed(snapshot.jobs(dataset)):
         yield from _job(snapshot, dataset, job, "dataset-check")
@@ -175,7 +181,7 @@ def _job(snapshot: Snapshot, owner: Object, job: Object, component: str) -> Iter
     last = next((item for item in ended if item["type"] in {"Failed", "Complete"}), None)
     if last is not None and last["type"] == "Complete":
         return
-    reason = "Running" if last is None else last.get("reason", "Failed")
+    reason = reasons.RUNNING if last is None else last.get("reason", reasons.FAILED)
     message = "It has not ended." if last is None else last.get("message", "")
     yield Link(kind="Job", name=name(job), reason=reason, message=message)
     yield from _pod(snapshot, job, None if snapshot.pods(job) else component, fallback=owner)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from perennial.manifests.manifest import Manifest
 from perennial.manifests.pods import refusal, waits
+from perennial.terms import reasons
 from perennial.terms.part import Part
 from perennial.terms.text import clip
 
@@ -53,7 +54,7 @@ class JobOutcome:
         After a deadline there is nothing to wait for: the Job has deleted its pod.
         """
         silent = self.phase in ENDED and self.exit_code is None
-        expected = self.reason != "DeadlineExceeded" and self.ended is not None and now - self.ended < LAST_WORDS
+        expected = self.reason != reasons.DEADLINE_EXCEEDED and self.ended is not None and now - self.ended < LAST_WORDS
         return silent and expected
 
     def report(self, form: type[Report]) -> Report | None:
@@ -116,7 +117,7 @@ def job_outcome(
     waiting = (refusal(why) if why and latest is None else None) or waits(latest)
     if waiting is not None:
         return JobOutcome(phase=JobPhase.WAITING, reason=waiting.reason, message=waiting.message)
-    return JobOutcome(phase=JobPhase.RUNNING, reason="Running", message="The pod is running.")
+    return JobOutcome(phase=JobPhase.RUNNING, reason=reasons.RUNNING, message="The pod is running.")
 
 
 def sentence(text: str) -> str:
@@ -131,13 +132,13 @@ def _belongs(pod: Manifest, job: Manifest) -> bool:
 
 
 def _failed(condition: Mapping[str, Any], pods: Sequence[Manifest], refused: str | None) -> JobOutcome:
-    reason, message, ended = condition.get("reason", "Failed"), condition.get("message", ""), _moment(condition)
+    reason, message, ended = condition.get("reason", reasons.FAILED), condition.get("message", ""), _moment(condition)
     for pod in reversed(pods):
         exit_code, output, oom = _failure(pod)
         if exit_code is not None:
             return JobOutcome(
                 phase=JobPhase.FAILED,
-                reason="OutOfMemory" if oom else reason,
+                reason=reasons.OUT_OF_MEMORY if oom else reason,
                 message=message,
                 exit_code=exit_code,
                 output=output,

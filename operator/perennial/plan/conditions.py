@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from perennial.terms import reasons
 from perennial.terms.kube import Condition
 
 Truth = Literal["True", "False", "Unknown"]
@@ -61,8 +62,8 @@ def progress(
     return (
         mark("Reconciling", True, *reconciling)
         if reconciling
-        else mark("Reconciling", False, "Settled", "Nothing is on its way."),
-        mark("Stalled", True, *stalled) if stalled else mark("Stalled", False, "Free", "Nothing is in the way."),
+        else mark("Reconciling", False, reasons.SETTLED, "Nothing is on its way."),
+        mark("Stalled", True, *stalled) if stalled else mark("Stalled", False, reasons.FREE, "Nothing is in the way."),
     )
 
 

@@ -18,6 +18,7 @@ from perennial.runtime.refusals import Refusals
 from perennial.runtime.resources import Key, resource_of
 from perennial.runtime.results import ERROR_SECONDS, REFUSED_SECONDS, CallResults
 from perennial.runtime.store import Store, controller_of, key_of, version_of
+from perennial.terms import reasons
 
 log = logging.getLogger(__name__)
 
@@ -246,7 +247,7 @@ class Applier:
         said, with its status.
         """
         observed = self._store.get(*key)
-        if observed is None or error.reason == "NamespaceTerminating":
+        if observed is None or error.reason == reasons.NAMESPACE_TERMINATING:
             return
         generation = observed["metadata"]["generation"]
         status: Mapping[str, Any] = observed.get("status") or {}
@@ -319,4 +320,4 @@ def _refuse_foreign(intent: Manifest, found: Manifest) -> None:
     if mine is None or its is None or mine["uid"] != its["uid"]:
         what = f"{intent['kind']} {intent['metadata']['name']}"
         owner = f"{mine['kind']} {mine['name']}" if mine is not None else "Perennial"
-        raise Blocked("NameTaken", f"{what} exists and does not belong to {owner}; delete it or rename {owner}")
+        raise Blocked(reasons.NAME_TAKEN, f"{what} exists and does not belong to {owner}; delete it or rename {owner}")

@@ -213,7 +213,7 @@ def _failure(  # noqa: PLR0911 - one for each meaning
         case 409:
             return Conflict(message)
         case 403 if _is_terminating(status):
-            return Blocked("NamespaceTerminating", message)
+            return Blocked(reasons.NAMESPACE_TERMINATING, message)
         case 403 if OVER_QUOTA.search(message):
             # What is used is counted anew by and by, so it may be over soon.
             return Blocked(reasons.QUOTA_EXCEEDED, message, after=0)
@@ -221,9 +221,9 @@ def _failure(  # noqa: PLR0911 - one for each meaning
             # OwnerReferencesPermissionEnforcement learns of a CRD some seconds after it is served.
             return Unavailable(_SERVICE, message)
         case 403:
-            return Blocked("Forbidden", message)
+            return Blocked(reasons.FORBIDDEN, message)
         case 400 | 422 if _is_policy(message):
-            return Blocked("Denied", message)
+            return Blocked(reasons.DENIED, message)
         case 400 | 405 | 413 | 415 | 422:
             return Terminal(reason or f"HTTP{response.status}", message)
         case _:
@@ -232,7 +232,7 @@ def _failure(  # noqa: PLR0911 - one for each meaning
 
 def _is_terminating(status: Mapping[str, Any]) -> bool:
     causes = (status.get("details") or {}).get("causes") or ()
-    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
+    return any(cause.get("reason") == reasons.NAMESPACE_TERMINATING for cause in causes)
 
 
 def _is_policy(message: str) -> bool:

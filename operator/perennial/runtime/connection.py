@@ -14,6 +14,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
 
 from perennial.runtime.errors import Terminal
+from perennial.terms import reasons
 
 _EXEC_REFRESH_SECONDS = 60.0
 
@@ -90,6 +91,6 @@ async def connect() -> Connection:
         loader = await config.load_kube_config(client_configuration=configuration, persist_config=False)
     except (config.ConfigException, OSError) as error:
         raise Terminal(
-            "NoCluster", f"neither a service account nor a usable kubeconfig says where Kubernetes is: {error}"
+            reasons.NO_CLUSTER, f"neither a service account nor a usable kubeconfig says where Kubernetes is: {error}"
         ) from error
     return Connection(configuration, loader)

@@ -28,6 +28,7 @@ from perennial.runtime.queue import WorkQueue
 from perennial.runtime.resources import Key
 from perennial.runtime.results import CallResults
 from perennial.runtime.store import Store
+from perennial.terms import reasons
 from perennial.terms.text import complaint
 
 log = logging.getLogger(__name__)
@@ -234,7 +235,7 @@ class Controller(Generic[O]):
             refused = (
                 Terminal(found.reason, found.message)
                 if found is not None
-                else Terminal("InvalidObject", f"{error.title}: {complaint(error.errors()[:3])}")
+                else Terminal(reasons.INVALID_OBJECT, f"{error.title}: {complaint(error.errors()[:3])}")
             )
             summary = found.summary if found is not None else None
             await self._applier.stall(key, self._reconciler.resource, refused, summary=summary)

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 from perennial.manifests.resources import EVENT, LEASE, Resource
 from perennial.plan.rights import WATCHED
 from perennial.runtime.errors import Terminal
+from perennial.terms import reasons
 
 
 class Key(NamedTuple):
@@ -29,5 +30,5 @@ def resource_of(api_version: str, kind: str) -> Resource:
     """
     found = _BY_KIND.get((api_version, kind))
     if found is None:
-        raise Terminal("UnknownKind", f"the operator does not handle {api_version} {kind}")
+        raise Terminal(reasons.INVALID_OBJECT, f"the operator does not handle {api_version} {kind}")
     return found

@@ -13,7 +13,7 @@ from perennial.schema.argued import ARGUED
 from perennial.schema.chart import chart_values
 from perennial.schema.compatibility import breaks
 from perennial.schema.crd import definition
-from perennial.schema.operator_docs import metrics_page, settings_page
+from perennial.schema.operator_docs import metrics_page, reasons_page, settings_page
 from perennial.schema.rbac import rules
 from perennial.schema.reference import reference
 
@@ -49,6 +49,7 @@ GENERATORS: tuple[Callable[[], Iterable[tuple[str, str]]], ...] = (
     chart_values,
     settings_page,
     metrics_page,
+    reasons_page,
     reference,
 )
 """Each yields the files that it alone makes: (path below the repository's root, content)."""

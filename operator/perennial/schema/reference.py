@@ -111,7 +111,7 @@ def _kind(kind: Kind[Any]) -> Iterator[str]:
     )
     yield (
         f"\n### {kind.name} conditions\n\nTheir reasons are explained in "
-        f"[troubleshooting](../troubleshooting.md#{kind.name.lower()}).\n\n| condition | true when |\n|---|---|"
+        f"[reasons](reasons.md#{kind.name.lower()}).\n\n| condition | true when |\n|---|---|"
     )
     promised = parts["status"]["properties"]["conditions"]["description"].removesuffix(".").split(", ")
     yield from (f"| `{type_}` | {CONDITIONS[type_]} |" for type_ in promised)

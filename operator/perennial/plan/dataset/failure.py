@@ -22,7 +22,7 @@ def why_no_report(outcome: JobOutcome) -> tuple[Reason, str]:
         return reason, said.removesuffix(".")
     if outcome.phase is JobPhase.COMPLETE:
         return reason, _unread(outcome.output)
-    if outcome.reason == "OutOfMemory":
+    if outcome.reason == reasons.OUT_OF_MEMORY:
         return reason, "it was killed at its memory limit"
     end = outcome.message.removesuffix(".") or "its pod is gone"
     code = "" if outcome.exit_code is None else f", exit code {outcome.exit_code}"

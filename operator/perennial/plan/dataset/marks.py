@@ -21,7 +21,7 @@ def settled(seen: DatasetSeen) -> tuple[Mark, ...]:
 def checking(seen: DatasetSeen, outcome: JobOutcome) -> tuple[Mark, ...]:
     """While a check is under way, what is known stays known; only a check that can't start is news."""
     valid, fetched = known(seen, "Valid"), known(seen, "Fetched")
-    stuck = outcome.phase is JobPhase.WAITING and outcome.reason != "PodPending"
+    stuck = outcome.phase is JobPhase.WAITING and outcome.reason != reasons.POD_PENDING
     if stuck:
         fetched = mark("Fetched", False, outcome.reason, outcome.message)
     elif fetched.reason in STUCK:
@@ -78,7 +78,7 @@ def _ready(status: DatasetStatus, valid: Mark) -> Mark:
 def _progress(seen: DatasetSeen, status: DatasetStatus, fetched: Mark, *, stuck: bool) -> tuple[Mark, Mark]:
     """Each spec is read once before it counts as done, also where an older one's version may be used meanwhile."""
     if seen.spec.suspend:
-        return progress(stalled=("Suspended", "spec.suspend is true: set it to false to check again."))
+        return progress(stalled=(reasons.SUSPENDED, "spec.suspend is true: set it to false to check again."))
     if status.checked_generation != seen.generation and not stuck:
         return progress(reconciling=(reasons.CHECKING, "The source is being looked at."))
     if fetched.status == "False" and (stuck or (status.version and status.fetched_generation != seen.generation)):

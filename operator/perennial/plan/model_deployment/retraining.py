@@ -167,4 +167,6 @@ def _end_of(name: str, status: TrainingRunStatus, *, passed: bool) -> tuple[str,
         return reasons.GATE_PASSED, message
     if status.failure is None:
         return reasons.FAILED, f"TrainingRun {name} brought nothing: it failed."
-    return f"{status.failure.class_.value}Failure", f"TrainingRun {name} brought nothing: {status.failure.message}"
+    return reasons.ALL[
+        f"{status.failure.class_.value}Failure"
+    ], f"TrainingRun {name} brought nothing: {status.failure.message}"
