@@ -28,12 +28,12 @@ MOST_CELLS = 2_000_000
 
 
 def cases(seed: int, trials: int) -> Iterator[Mapping[str, Any]]:
-    """Yield one row of the table of error rates after another, from one seed."""
+    """Yield one row of the table of error rates after another, from one seed; rows of one case side by side."""
     chance = np.random.default_rng([seed, 18])
-    yield from _healthy(chance, trials)
-    yield from _risen(chance, trials)
-    yield from _selective(chance, trials)
-    yield from _needed(chance, trials)
+    sections = (_healthy, _increased, _risen, _selective, _needed)
+    rows = [row for section in sections for row in section(chance, trials)]
+    order = list(dict.fromkeys(row["case"] for row in rows))
+    yield from sorted(rows, key=lambda row: order.index(row["case"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,9 @@ class World:
         return Labelled(known=counts, least=counts, most=counts, missing=np.zeros(mean.shape))
 
 
-def promised(limit: float) -> Rules:
-    """Return what a ModelDeployment promises by default, under a limit."""
-    return Rules(limit=limit, increase=None, min_samples=100, min_coverage=0.9, false_alarm=FALSE_ALARM)
+def promised(limit: float | None, increase: float | None = None) -> Rules:
+    """Return what a ModelDeployment promises by default, under a limit, or an increase since a version's beginning."""
+    return Rules(limit=limit, increase=increase, min_samples=100, min_coverage=0.9, false_alarm=FALSE_ALARM)
 
 
 HEALTHY: tuple[tuple[float, float, World], ...] = (
@@ -94,7 +94,27 @@ def _healthy(chance: np.random.Generator, trials: int) -> Iterator[Mapping[str, 
             cohorts = world.cohorts(chance, np.full((now, length), part * limit))
             alarms.append(onsets(judge(cohorts, promised(limit))) * (QUARTER if world.hourly else 1))
             left -= now
-        yield _a_year(limit, part, world, np.concatenate(alarms))
+        yield _a_year(f"{part:g} of {limit:g}", world, np.concatenate(alarms))
+
+
+INCREASE, WAITED = 0.03, 40
+
+
+def _increased(chance: np.random.Generator, trials: int) -> Iterator[Mapping[str, Any]]:
+    """Against a version's own first cohorts: as good as ever, then half as bad again within a limit that it keeps."""
+    for rate, world in ((0.2, World(1000, 0.3, 0.5, 0.2)), (0.05, World(1000, 0.3, 0.5, 0.2))):
+        most = max(MOST_CELLS // (DAYS * 12), 1)
+        found = [
+            onsets(judge(world.cohorts(chance, np.full((now, DAYS), rate)), promised(None, INCREASE)))
+            for now in [min(most, trials - begun) for begun in range(0, trials, most)]
+        ]
+        yield _a_year(f"as {rate:g} since the beginning, maxIncrease {INCREASE:g}", world, np.concatenate(found))
+    world = World(300, 0.2, 0.0)
+    mean = np.where(np.arange(2 * WAITED) < WAITED, 0.2, 0.3)
+    judged = judge(world.cohorts(chance, np.tile(mean, (trials, 1))), promised(0.3, INCREASE))
+    happened = int(judged.alarm[:, WAITED:].any(axis=1).sum())
+    case = f".20 becomes .30, max 0.3, maxIncrease {INCREASE:g}: alarm within {WAITED} cohorts"
+    yield share(case, "n 300, sd 0.2", 0.5, "min", happened, trials)
 
 
 def onsets(judged: Judged) -> FloatArray:
@@ -104,12 +124,12 @@ def onsets(judged: Judged) -> FloatArray:
     return np.asarray(begun.sum(axis=1), float)
 
 
-def _a_year(limit: float, part: float, world: World, alarms: FloatArray) -> dict[str, Any]:
+def _a_year(what: str, world: World, alarms: FloatArray) -> dict[str, Any]:
     rate, error = float(alarms.mean()), float(alarms.std(ddof=1) / np.sqrt(len(alarms)))
     low, high = max(rate - 2.576 * error, 0.0), rate + 2.576 * error
     cohorts = HOURS if world.hourly else DAYS
     variant = (
-        f"{'hourly' if world.hourly else 'daily'}, {part:g} of {limit:g}, n {world.size}, sd {world.sd:g}, "
+        f"{'hourly' if world.hourly else 'daily'}, {what}, n {world.size}, sd {world.sd:g}, "
         f"AR {world.correlation:g}, week {world.week:g}"
     )
     bar = cohorts * FALSE_ALARM
