@@ -40,6 +40,7 @@ from given_deployment import (
 from perennial.api.messages.state import MonitorVerdict
 from perennial.plan.actions import Plan
 from perennial.plan.observed import Fact
+from perennial.terms import reasons
 from perennial.terms.words import Verdict
 
 BROKEN = [monitored("3")]
@@ -360,6 +361,20 @@ def test_whether_the_promises_are_kept(monitoring: list[MonitorVerdict], status:
     assert plan.status is not None
     (found,) = (item for item in plan.status["conditions"] if item["type"] == "SLOsMet")
     assert (found["status"], found["reason"]) == (status, says)
+
+
+def test_that_corrected_labels_changed_a_verdict_is_in_status_and_in_the_condition() -> None:
+    said = "above; before 720 labels of matured cohorts were corrected, the verdict was Pass"
+    before = monitored("3")
+    finding = before.finding.but(reason=reasons.LABELS_CORRECTED, message=said, needed=None)
+    plan = plan_of(world(STABLE, [before.model_copy(update={"finding": finding})]))
+    assert plan.status is not None
+    (shown,) = plan.status["slos"]
+    assert (shown["verdict"], shown["reason"]) == ("Fail", "LabelsCorrected")
+    assert shown["message"] == f"{said} (model version 3, cohort of 2026-02-27 12:00 UTC)"
+    (condition,) = (item for item in plan.status["conditions"] if item["type"] == "SLOsMet")
+    assert (condition["status"], condition["reason"]) == ("False", "SLOBroken")
+    assert said in condition["message"]
 
 
 def test_an_slo_that_is_not_promised_any_more_is_not_shown() -> None:
