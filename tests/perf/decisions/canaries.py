@@ -7,10 +7,12 @@ import numpy as np
 
 from perennial.stats.dispersion import Dispersion
 from perennial.stats.evidence import Evidence, Setting
+from perennial.stats.ticks import Ticks
 from tests.perf.decisions.case import median, share
 from tests.perf.decisions.deciding import (
     ALPHA,
     FORMS,
+    LIMIT,
     NEVER,
     RATIO,
     all_forms,
@@ -20,9 +22,30 @@ from tests.perf.decisions.deciding import (
     promised,
     shown_at_last,
 )
+from tests.perf.decisions.others import rolled_back
 from tests.perf.decisions.traffic import Array, Chance, Counted, Kind, arm, arrivals, table
 
 Row = dict[str, Any]
+
+
+class Others:
+    """How often other rules roll back."""
+
+    def __init__(self) -> None:
+        self._hits: dict[str, int] = {}
+
+    def look_at(self, ticks: Ticks, limit: float) -> None:
+        """Let them judge some more canaries."""
+        for rule, found in rolled_back(ticks, limit).items():
+            self._hits[rule] = self._hits.get(rule, 0) + int(found.sum())
+
+    def rolled_back(self, trials: int) -> dict[str, float]:
+        """Return the share that each rolled back."""
+        return {rule: hits / trials for rule, hits in self._hits.items()}
+
+    def promoted(self, trials: int) -> dict[str, float]:
+        """Return the share that each promoted: all that it did not roll back."""
+        return {rule: 1 - share for rule, share in self.rolled_back(trials).items()}
 
 
 def ramp(ticks: int) -> Array:
@@ -60,33 +83,45 @@ def healthy(chance: Chance, trials: int) -> Iterator[Row]:
     """2 % errors on both arms, 10 % in shocks; looked at to the end, however safe they are. The limit is 5 %."""
     for name, traffic in PROFILES.items():
         ticks = len(traffic)
-        hits = dict.fromkeys(FORMS, 0)
+        hits, others = dict.fromkeys(FORMS, 0), Others()
         for size in pieces(trials):
             mine, theirs = arrivals(chance, size, traffic, ramp(ticks))
             bad = Kind(0.02 * shocks(ticks), "bad")
             made = table(
                 arm(chance, mine, bad), arm(chance, theirs, bad), (1000 * ramp(ticks)).astype(int), steps(ticks), 60
             )
+            others.look_at(made, LIMIT)
             for form, found in all_forms(made).items():
                 hits[form] += int(found.rolled_back.sum())
         for form, count in hits.items():
-            yield share("healthy, rolled back", f"{name}, {form}", ALPHA, "max", count, trials)
+            yield share(
+                "healthy, rolled back", f"{name}, {form}", ALPHA, "max", count, trials, others.rolled_back(trials)
+            )
 
 
 def margin(chance: Chance, trials: int) -> Iterator[Row]:
     """Exactly at the tolerated ratio: 4 % on stable, 5 % on the candidate, a limit that it keeps by far."""
     for weight in (0.1, 0.5):
-        hits = dict.fromkeys(FORMS, 0)
+        hits, others = dict.fromkeys(FORMS, 0), Others()
         for size in pieces(trials):
             mine, theirs = arrivals(chance, size, np.full(60, 1000.0), weight)
             made = table(
                 arm(chance, mine, Kind(0.04 * RATIO, "bad")), arm(chance, theirs, Kind(0.04, "bad")),
                 int(1000 * weight), seconds=60,
             )  # fmt: skip
+            others.look_at(made, 0.2)
             for form, found in all_forms(made, limit=0.2).items():
                 hits[form] += int(found.promoted.sum())
         for form in ("maxRatio", "max and maxRatio"):
-            yield share("at the margin, promoted", f"weight {weight:g}, {form}", ALPHA, "max", hits[form], trials)
+            yield share(
+                "at the margin, promoted",
+                f"weight {weight:g}, {form}",
+                ALPHA,
+                "max",
+                hits[form],
+                trials,
+                others.promoted(trials),
+            )
 
 
 def pace(chance: Chance, trials: int) -> Iterator[Row]:
@@ -184,7 +219,7 @@ def incident(chance: Chance, trials: int) -> Iterator[Row]:
     """Both arms fail alike for half a minute, from any second on."""
     for factor in (2, 5, 20):
         for weight in (0.1, 0.5, 0.9):
-            hits = dict.fromkeys(FORMS, 0)
+            hits, others = dict.fromkeys(FORMS, 0), Others()
             for size in pieces(trials):
                 begin = chance.integers(0, 90, (size, 1))
                 second = np.arange(120)
@@ -192,11 +227,14 @@ def incident(chance: Chance, trials: int) -> Iterator[Row]:
                 mine, theirs = arrivals(chance, size, np.full(120, 500.0), weight)
                 bad = Kind(base, "bad")
                 made = table(arm(chance, mine, bad), arm(chance, theirs, bad), int(1000 * weight))
+                others.look_at(made, LIMIT)
                 for form, found in all_forms(made).items():
                     hits[form] += int(found.rolled_back.sum())
             for form, count in hits.items():
                 name = f"x{factor}, weight {weight:g}, {form}"
-                yield share("shared incident, rolled back", name, ALPHA, "max", count, trials)
+                yield share(
+                    "shared incident, rolled back", name, ALPHA, "max", count, trials, others.rolled_back(trials)
+                )
 
 
 def _bursts(chance: Chance, size: tuple[int, int], mean: Array, fano: float) -> Array:

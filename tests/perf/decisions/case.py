@@ -16,12 +16,24 @@ from scipy import stats
 CONFIDENCE = 0.99
 
 
-def share(case: str, variant: str, bar: float, kind: str, hits: int, trials: int) -> dict[str, Any]:
-    """Return a row about a share: at most (`max`) or at least (`min`) the bar; with the exact 99 % interval."""
+def share(
+    case: str,
+    variant: str,
+    bar: float,
+    kind: str,
+    hits: int,
+    trials: int,
+    beside: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Return a row about a share: at most (`max`) or at least (`min`) the bar; with the exact 99 % interval.
+
+    `beside`: how often other rules do the same on the same traffic.
+    """
     tail = (1 - CONFIDENCE) / 2
     low = float(stats.beta.ppf(tail, hits, trials - hits + 1)) if hits else 0.0
     high = float(stats.beta.ppf(1 - tail, hits + 1, trials - hits)) if hits < trials else 1.0
     row = _row(case, variant, bar, kind, hits / trials, low, high, trials)
+    row |= {} if beside is None else {"beside": dict(beside)}
     return row | {"hits": hits, "passed": high <= bar if kind == "max" else low >= bar}
 
 
