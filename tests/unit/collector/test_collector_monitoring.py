@@ -220,6 +220,25 @@ def test_corrected_labels_change_the_verdict_of_matured_cohorts_and_that_is_told
     assert (again.verdict, again.reason) == (Verdict.PASS, reasons.KEPT), "as it was before any correction"
 
 
+def test_labels_that_are_repeated_or_of_a_version_that_is_gone_change_nothing(database: sqlite3.Connection) -> None:
+    asked = policy(DAY, DAY)
+    counting = CohortRule.of(asked)
+    assert counting is not None
+    configure(database, counting)
+    for version, score in (("v", 0.9), ("gone", 0.1)):
+        predictions = [Prediction(f"{version}-{i}", i, score) for i in range(200)]
+        record_predictions(database, version, "1", predictions)
+    record_labels(database, [PostedLabel(f"v-{i}", 1.0) for i in range(200)], DAY)
+    before = found(*read_cohorts(database), asked=asked, now=3 * DAY)
+    assert (before.verdict, before.samples) == (Verdict.PASS, 200)
+    for _ in range(5):
+        record_labels(database, [PostedLabel(f"v-{i}", 1.0) for i in range(200)], DAY)
+        record_labels(database, [PostedLabel(f"gone-{i}", 1.0) for i in range(200)], DAY)  # each was missed
+    assert found(*read_cohorts(database), asked=asked, now=3 * DAY) == before
+    shown_ = shown_cohorts(asked, read_cohorts(database), datetime.fromtimestamp(3 * DAY, UTC))
+    assert {cohort.version: cohort.outcomes[0].bad for cohort in shown_} == {"v": 0, "gone": 200}
+
+
 def test_labels_that_find_no_prediction_because_there_was_no_room_are_told() -> None:
     finding = found(row(0, 200, 40, 100), kept=50)
     assert (finding.verdict, finding.reason) == (Verdict.NO_DATA, reasons.RETENTION_TOO_SHORT)
