@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import NamedTuple
 
+from perennial.api.messages.wire import Permille
 from perennial.collector.signals import Counters, Key, Kind, Reading, known
 from perennial.stats.sums import Sums
 from perennial.stats.ticks import Row
-from perennial.terms.words import Permille, Slot
+from perennial.terms.words import Slot
 
 KEEP_BASELINES = 64
 """More addresses than these are mostly of routers that are long gone."""

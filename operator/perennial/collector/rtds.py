@@ -15,8 +15,9 @@ from typing import get_args
 
 from aiohttp import web
 
+from perennial.api.messages.wire import Permille
 from perennial.collector.bodies import BadInputError
-from perennial.terms.words import Permille, Slot
+from perennial.terms.words import Slot
 
 HOLD_SECONDS = 8.0
 """Envoy gives up a poll after 10 s."""

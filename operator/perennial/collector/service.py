@@ -8,6 +8,7 @@ from time import monotonic
 
 from perennial.api.messages.policy import Canary, Policy
 from perennial.api.messages.state import Brake, SloVerdict, State, Weights
+from perennial.api.messages.wire import Permille
 from perennial.collector.bodies import BadInputError
 from perennial.collector.brake import Trial
 from perennial.collector.clock import Clock
@@ -23,7 +24,7 @@ from perennial.collector.ticks import rows_of
 from perennial.collector.watched import Watched
 from perennial.stats.dispersion import Dispersion
 from perennial.stats.ticks import Tick, Ticks
-from perennial.terms.words import Permille, Slot
+from perennial.terms.words import Slot
 
 WHOLE = 1000
 TRIAL_SECONDS = 0.25

@@ -1,17 +1,9 @@
-"""The words of the field that all parts share: slots, weights, verdicts, roles."""
+"""The words of the field that all parts share: slots, verdicts, roles, types of columns."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 Slot = Literal["a", "b"]
-
-
-Permille = Annotated[int, Field(ge=0, le=1000)]
-
-
-Natural = Annotated[int, Field(ge=0)]
 
 
 class Verdict(StrEnum):

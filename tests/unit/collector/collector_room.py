@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from perennial.api.messages.policy import Arm, Canary, Policy, SloPolicy, Watch
+from perennial.api.messages.wire import Permille
 from perennial.collector.database import Database
 from perennial.collector.journal import Journal
 from perennial.collector.pods import Listed, Pod
@@ -21,7 +22,7 @@ from perennial.collector.ticks import read_ticks
 from perennial.families.slos import Requests
 from perennial.stats.sums import Sums
 from perennial.stats.ticks import ABANDONED, ANSWERED, REJECTED, REQUESTS, UNFINISHED
-from perennial.terms.words import Permille, Slot
+from perennial.terms.words import Slot
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 ARMS: dict[Slot, Arm] = {"a": Arm(version="v-old", model_version="1"), "b": Arm(version="v-new", model_version="2")}

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from features import CARRIERS, DESTINATIONS, FEATURES, ORIGINS, TARGET, TIME, UNKNOWN, codes
 
-from perennial.worker.check import Rules, check
+from perennial.worker.check import check, requested
 
 
 def test_every_flight_that_arrived_is_in_it_once(year: pd.DataFrame) -> None:
@@ -65,10 +65,11 @@ def dataset(example: Path) -> dict[str, Any]:
 def test_the_lake_is_what_the_dataset_says(year: pd.DataFrame, dataset: dict[str, Any], tmp_path: Path) -> None:
     for week in (1, 26, 53):
         lake.write_week(year, week, tmp_path / "weeks")
-    rules = Rules.parse(json.dumps({"schema": dataset["schema"], "expectations": dataset["expectations"]}))
-    report = check(tmp_path / "weeks", tmp_path / "snapshots", rules)
-    assert report["violations"] == []
-    assert [item["name"] for item in report["expectations"] if not item["passed"]] == []
+    asked = {key: dataset[key] for key in ("schema", "expectations")}
+    request = requested(json.dumps({"dataset": "flights", "format": {"parquet": {}}, **asked}))
+    report = check(tmp_path / "weeks", tmp_path / "snapshots", request)
+    assert (report.violations, report.unmet) == ((), ())
+    assert report.passed == len(dataset["expectations"])
     assert {*FEATURES, TARGET, TIME} == {column["name"] for column in dataset["schema"]["columns"]}
 
 

@@ -5,12 +5,11 @@ from typing import Annotated
 from pydantic import Field
 
 from perennial.api.dataset import Format, Schema
-from perennial.api.messages.wire import Asked
+from perennial.api.messages.wire import Asked, Natural
 from perennial.families.expectations import Expectation
 from perennial.terms.finding import Finding
 from perennial.terms.forms import Digest, Time
 from perennial.terms.part import Part
-from perennial.terms.words import Natural
 
 
 class CheckRequest(Asked):

@@ -8,13 +8,12 @@ from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field, PlainSerializer, model_validator
 
-from perennial.api.messages.wire import Asked
+from perennial.api.messages.wire import Asked, Natural
 from perennial.families.metrics import OneMetric
 from perennial.stats.days import Days
 from perennial.stats.sums import Sums
 from perennial.terms.forms import Digest, PartName
 from perennial.terms.part import Part
-from perennial.terms.words import Natural
 
 MOST_METRICS = 10
 """So many metrics fit a termination message, whatever their sums are."""

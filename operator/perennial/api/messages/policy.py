@@ -7,11 +7,11 @@ from typing import Annotated, Final
 
 from pydantic import AwareDatetime, Field
 
-from perennial.api.messages.wire import Asked
+from perennial.api.messages.wire import Asked, Permille
 from perennial.families.slos import Outcome
 from perennial.families.slos.base import Counted
 from perennial.families.slos.requests import Requests
-from perennial.terms.words import Permille, Role, Slot
+from perennial.terms.words import Role, Slot
 
 LONGEST: Final = 10**9
 """Seconds: nothing that is asked for takes 30 years."""

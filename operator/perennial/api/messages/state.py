@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from perennial.api.messages.wire import Wire
+from perennial.api.messages.wire import Natural, Permille, Wire
 from perennial.terms.finding import Finding
-from perennial.terms.words import Natural, Permille, Role, Slot, Verdict
+from perennial.terms.words import Role, Slot, Verdict
 
 
 class Count(Wire):

@@ -1,11 +1,17 @@
 """What a message is: immutable, camelCase on the wire."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from perennial.terms.part import camel
 from perennial.terms.text import complaint
+
+Permille = Annotated[int, Field(ge=0, le=1000)]
+"""A router's weight: 1000 are all requests."""
+
+Natural = Annotated[int, Field(ge=0)]
+"""A count."""
 
 
 class Wire(BaseModel):
