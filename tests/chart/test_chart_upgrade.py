@@ -1,9 +1,11 @@
 """Upgrades from the last release and back: helm's part, on a real API server without a node, with live objects.
 
-Their manifests are each release's own examples.
+Their manifests are each release's own examples; what must be changed by hand is taken from docs/upgrading.md.
 """
 
 import json
+import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -25,6 +27,9 @@ LIVE = {"dataset": "datasets", "trainingrun": "trainingruns", "modeldeployment":
 MUTABLE = ("dataset", "modeldeployment")
 """What its user writes anew for another release; a TrainingRun is never changed."""
 EXAMPLES = Path(__file__).parents[2] / "examples" / "flights"
+UPGRADING = Path(__file__).parents[2] / "docs" / "upgrading.md"
+MAP = '{"parquet": {}}'
+"""How a Dataset states its format; the last release stated it as a text."""
 SOME = ("--set", f"watchNamespaces={{default,{SYSTEM}}}")
 
 
@@ -76,6 +81,21 @@ class Installation:
         found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["items"]
         return {one["metadata"]["uid"]: one["metadata"]["resourceVersion"] for one in found}
 
+    def reformat(self, old: str, new: str) -> None:
+        """Change every Dataset's format by the commands of docs/upgrading.md: no apply can do that first step."""
+        (commands,) = re.findall(r"```sh\n(kubectl get datasets .*?)```", UPGRADING.read_text(), re.DOTALL)
+        assert old in commands
+        found = f"{tools.kubectl().parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": found, "KUBECONFIG": str(self.cluster.kubeconfig)}
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", commands.replace(old, new)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (0, "dataset.perennial.dev/flights patched\n"), done.stderr
+
     def apply(self, example: Path) -> None:
         """Apply an example as its user does: strictly, server-side; a new schema may take a moment."""
         manifest = yaml.safe_load(example.read_text())
@@ -106,9 +126,11 @@ def test_up_and_back_and_away(helm: Helm, empty: ControlPlane, last: Path) -> No
     installation.upgrade(CHART)
     assert installation.live() == made, "an upgrade writes nobody's object"
     assert len(installation.names(f"{RBAC}/clusterrolebindings")) == 1
+    installation.reformat(MAP, MAP)
     for name in MUTABLE:
         installation.apply(EXAMPLES / f"{name}.yaml")
     installation.upgrade(last / "charts" / "perennial", *SOME)
+    installation.reformat(MAP, '"Parquet"')
     for name in MUTABLE:
         installation.apply(last / "examples" / "flights" / f"{name}.yaml")
     made = installation.live()
