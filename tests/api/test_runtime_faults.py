@@ -93,7 +93,8 @@ def judge(cluster: Cluster, line: FaultProxy, registry: Registry, name: str) -> 
 async def test_an_api_server_whose_url_has_a_path_is_watched_from_the_start(cluster: Cluster, line: FaultProxy) -> None:
     """Such a server's watches were taken for nobody's, and the cache was filled a minute later."""
     async with running(connection_to(line), settings(cluster)) as one:
-        await asyncio.wait_for(one.operator.leading.wait(), 20)
+        async with asyncio.timeout(20):
+            await one.operator.leading.wait()
         cluster.create("w", parts=1)
         await eventually("it is ready", cluster.ready("w", 1), seconds=10)
         assert {request.who for request in asked(line)} == {"operator"}
@@ -148,7 +149,8 @@ async def one_life(line: FaultProxy, cluster: Cluster, registry: Registry, *, un
     """Run an operator until it is killed."""
     async with contextlib.AsyncExitStack() as stack:
         one = await stack.enter_async_context(running(connection_to(line), settings(cluster), registry))
-        await asyncio.wait_for(until.wait(), 60)
+        async with asyncio.timeout(60):
+            await until.wait()
         one.task.cancel()
         await asyncio.gather(one.task, return_exceptions=True)
         stack.pop_all()  # it is not stopped: it is dead
@@ -191,7 +193,8 @@ async def test_each_write_fails_once(cluster: Cluster, line: FaultProxy, what: s
 async def test_an_outage_costs_few_requests_and_ends_when_it_ends(cluster: Cluster, line: FaultProxy) -> None:
     registry = Registry()
     async with running(connection_to(line), settings(cluster), registry) as one:
-        await asyncio.wait_for(one.operator.leading.wait(), 20)
+        async with asyncio.timeout(20):
+            await one.operator.leading.wait()
         cluster.create("before", parts=1)
         await eventually("it works", cluster.ready("before", 1))
         line.rule = lambda request: Answer(503, "ServiceUnavailable") if request.writes else None
@@ -247,7 +250,8 @@ async def twice(
     one: Running, cluster: Cluster, line: FaultProxy, change: Callable[[bytes], AsyncIterator[Line]]
 ) -> None:
     """Make a Widget that is seen, disturb the watch on Widgets from the next event on, and make one more."""
-    await asyncio.wait_for(one.operator.leading.wait(), 20)
+    async with asyncio.timeout(20):
+        await one.operator.leading.wait()
     cluster.create("first", parts=1)
     await eventually("the first is ready", cluster.ready("first", 1))
     await quiet(one)
@@ -324,7 +328,8 @@ async def test_a_watch_that_lives_and_says_nothing_is_found_out_and_begun_anew(
 
     line.watched = lines_of(WIDGET.plural, change)
     async with running(connection_to(line), settings(cluster, resync_seconds=1)) as one:
-        await asyncio.wait_for(one.operator.leading.wait(), 20)
+        async with asyncio.timeout(20):
+            await one.operator.leading.wait()
         cluster.create("w", parts=1)
         await eventually("it is ready", cluster.ready("w", 1))
         watches = [request for request in asked(line) if request.watch and request.path.endswith(WIDGET.plural)]
@@ -359,7 +364,8 @@ async def test_a_watch_that_hangs_is_made_up_for_in_time_and_fails_liveness_unti
             async with session.get(f"http://127.0.0.1:{one.operator.ports['health']}/healthz") as response:
                 return await response.text()
 
-        await asyncio.wait_for(one.operator.leading.wait(), 20)
+        async with asyncio.timeout(20):
+            await one.operator.leading.wait()
         assert await health() == "ok\n"
         line.rule = hang
         hung = len([request for request in asked(line) if watching(request)])

@@ -62,7 +62,8 @@ async def running(
         yield Running(one, store, registry, stop, task)
     finally:
         stop.set()
-        await asyncio.wait_for(task, 20)
+        async with asyncio.timeout(20):
+            await task
 
 
 @dataclass
@@ -162,7 +163,8 @@ async def test_a_steady_cluster_costs_nothing_but_the_lease(connection: Connecti
         assert cluster.versions() == versions
     # The next process finds everything done, too.
     async with running(connection, settings_of(cluster.namespace, "two")) as two:
-        await asyncio.wait_for(two.operator.leading.wait(), 20)
+        async with asyncio.timeout(20):
+            await two.operator.leading.wait()
         await quiet(two)
         writes = [request for request in cluster.requests()[before:] if request[0] not in ("list", "watch", "get")]
         assert writes == []
@@ -311,7 +313,8 @@ async def test_a_deleted_object_is_forgotten_and_its_children_go(connection: Con
 async def test_objects_without_the_label_are_not_even_sent(connection: Connection, cluster: Cluster) -> None:
     stranger = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "stranger"}}
     async with running(connection, settings_of(cluster.namespace)) as one:
-        await asyncio.wait_for(one.operator.leading.wait(), 20)
+        async with asyncio.timeout(20):
+            await one.operator.leading.wait()
         cluster.control_plane.api.call("POST", CONFIG_MAP.path(cluster.namespace), stranger)
         cluster.create("w", parts=1)
         await eventually("it is ready", cluster.ready("w", 1))
@@ -392,7 +395,8 @@ async def test_a_list_finds_what_the_watch_never_told(connection: Connection, cl
 
 async def test_watching_goes_on_after_kopf_has_ended(connection: Connection, cluster: Cluster) -> None:
     async with running(connection, settings_of(cluster.namespace)) as one:
-        await asyncio.wait_for(one.operator.leading.wait(), 20)
+        async with asyncio.timeout(20):
+            await one.operator.leading.wait()
         cluster.create("before", parts=1)
         await eventually("the first is ready", cluster.ready("before", 1))
         one.operator.restart_watches()
@@ -406,15 +410,18 @@ async def test_two_operators_one_writes_and_the_other_takes_over(connection: Con
     cluster.create("a", parts=1)
     registry = Registry()
     async with running(connection, settings_of(cluster.namespace, "one"), registry) as one:
-        await asyncio.wait_for(one.operator.leading.wait(), 20)
+        async with asyncio.timeout(20):
+            await one.operator.leading.wait()
         async with running(connection, settings_of(cluster.namespace, "two"), registry) as two:
             await eventually("a is ready", cluster.ready("a", 1))
             await eventually("the second has a full cache", lambda: len(two.store) == 2)
             assert not two.operator.leading.is_set()
             one.stop.set()
-            await asyncio.wait_for(one.task, 10)
+            async with asyncio.timeout(10):
+                await one.task
             started = asyncio.get_running_loop().time()
-            await asyncio.wait_for(two.operator.leading.wait(), 10)
+            async with asyncio.timeout(10):
+                await two.operator.leading.wait()
             assert asyncio.get_running_loop().time() - started < 2
             cluster.create("b", parts=1)
             await eventually("b is ready", cluster.ready("b", 1))
@@ -432,7 +439,8 @@ async def test_losing_the_lease_ends_the_process_and_its_writes(
         connection, settings_of(cluster.namespace), Registry(), store, on_lost=lambda: ended.append("at once")
     )
     task = asyncio.create_task(one.run(stop))
-    await asyncio.wait_for(one.leading.wait(), 20)
+    async with asyncio.timeout(20):
+        await one.leading.wait()
 
     async def usurp() -> bool:
         lease = await client.get(LEASE, cluster.namespace, "widgets")
@@ -446,7 +454,8 @@ async def test_losing_the_lease_ends_the_process_and_its_writes(
     while not await usurp():
         pass
     with pytest.raises(LeadershipLost):
-        await asyncio.wait_for(task, 10)
+        async with asyncio.timeout(10):
+            await task
     assert ended, "nobody was told at once"
     before = len(cluster.requests())
     cluster.create("w", parts=1)

@@ -10,7 +10,7 @@ T = TypeVar("T")
 _EVERY = 0.05
 
 
-def until(what: str, look: Callable[[], T | None], *, seconds: float = 30) -> T:
+def until(what: str, look: Callable[[], T | None], *, seconds: float = 90) -> T:
     """Return the first thing `look` returns that is something: not None, False, or empty."""
     deadline = time.monotonic() + seconds
     while True:
@@ -22,7 +22,7 @@ def until(what: str, look: Callable[[], T | None], *, seconds: float = 30) -> T:
         time.sleep(_EVERY)
 
 
-async def eventually(what: str, look: Callable[[], T | None], *, seconds: float = 30) -> T:
+async def eventually(what: str, look: Callable[[], T | None], *, seconds: float = 90) -> T:
     """The same, while the event loop goes on."""
     deadline = time.monotonic() + seconds
     while True:

@@ -31,7 +31,7 @@ from perennial.plan.model_deployment.router import Addresses, bootstrap, token_s
 from perennial.terms.words import Slot
 
 T = TypeVar("T")
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 async def eventually(look: Callable[[], Awaitable[T]], what: str, patience: float = PATIENCE) -> T:
@@ -135,7 +135,8 @@ class Program:
         assert self.process is not None
         if self.process.returncode is None:
             self.process.send_signal(how)
-        return await asyncio.wait_for(self.process.wait(), patience)
+        async with asyncio.timeout(patience):
+            return await self.process.wait()
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
@@ -359,7 +360,8 @@ class Traffic:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(self.url.rsplit(":", 1)[1]))
         writer.write(b"GET / HTTP/1.1\r\nHost: model\r\n\r\n")
         with suppress(TimeoutError):
-            await asyncio.wait_for(reader.read(1), after)
+            async with asyncio.timeout(after):
+                await reader.read(1)
             raise AssertionError("it was answered, or cut off, before the client left")
         writer.close()
         await writer.wait_closed()

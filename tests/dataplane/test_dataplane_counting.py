@@ -35,7 +35,7 @@ async def until_counted(collector: CollectorProcess, slot: str = "b", **expected
         return seen == dict.fromkeys(names, 0.0) | expected
 
     try:
-        await eventually(look, f"counted is {expected}", patience=5)
+        await eventually(look, f"counted is {expected}")
     except AssertionError:
         raise AssertionError(f"expected {expected}, counted {seen}") from None
 

@@ -34,7 +34,7 @@ async def plane(whole_plane: Plane) -> AsyncIterator[Plane]:
         await whole_plane.collector.put(policy(revision=f"after-{whole_plane.trials}"))
 
 
-async def until_every_form_fails(plane: Plane, patience: float) -> State:
+async def until_every_form_fails(plane: Plane) -> State:
     """Wait until each promise is found broken; a candidate that was found safe before would have been promoted."""
 
     def broken(state: State) -> bool:
@@ -42,15 +42,15 @@ async def until_every_form_fails(plane: Plane, patience: float) -> State:
         assert Verdict.PASS not in found
         return found == [Verdict.FAIL] * len(FORMS)
 
-    return await plane.collector.until(broken, "every promise is found broken", patience)
+    return await plane.collector.until(broken, "every promise is found broken")
 
 
-async def until_braked(plane: Plane, patience: float) -> State:
+async def until_braked(plane: Plane) -> State:
     def braked(state: State) -> bool:
         assert Verdict.PASS not in [verdict.verdict for verdict in state.verdicts]
         return state.brake is not None
 
-    return await plane.collector.until(braked, "the brake is pulled", patience)
+    return await plane.collector.until(braked, "the brake is pulled")
 
 
 async def test_a_candidate_that_hangs_now_and_then_is_not_found_safe_and_is_braked(plane: Plane) -> None:
@@ -59,10 +59,10 @@ async def test_a_candidate_that_hangs_now_and_then_is_not_found_safe_and_is_brak
     await plane.begin(plane.trial(weight=300, role=Role.ADVISORY))
     begun = monotonic()
     async with plane.traffic.running():
-        await until_every_form_fails(plane, patience=20)
+        await until_every_form_fails(plane)
         assert monotonic() - begun > 10, "nothing has failed before the timeout"
         await plane.collector.put(plane.trial(weight=300, role=Role.CRITICAL))
-        braked = await until_braked(plane, patience=2)
+        braked = await until_braked(plane)
         assert braked.brake is not None
         plane.traffic.hurry()
     assert {status for (slot, status), _ in plane.traffic.answers.items() if slot == "b"} == {200, 504}
@@ -76,13 +76,14 @@ async def test_a_candidate_whose_clients_leave_unanswered_is_not_found_safe_and_
     async def client() -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(plane.traffic.one(), chance.uniform(1.0, 3.0))
+                async with asyncio.timeout(chance.uniform(1.0, 3.0)):
+                    await plane.traffic.one()
 
     clients = [asyncio.create_task(client()) for _ in range(60)]
     try:
-        await until_every_form_fails(plane, patience=10)
+        await until_every_form_fails(plane)
         await plane.collector.put(plane.trial(weight=300, role=Role.CRITICAL))
-        await until_braked(plane, patience=2)
+        await until_braked(plane)
     finally:
         for each in clients:
             each.cancel()
@@ -94,7 +95,7 @@ async def test_a_candidate_that_refuses_what_stable_takes_is_braked(plane: Plane
     plane.candidate.failing, plane.candidate.failure = 1.0, 400
     await plane.begin(plane.trial(weight=300))
     async with plane.traffic.running():
-        state = await until_braked(plane, patience=3)
+        state = await until_braked(plane)
     assert set(plane.traffic.answers) == {("a", 200), ("b", 400)}
     assert state.brake is not None
     assert state.brake.verdict.reason == "MoreRejectedThanStable"
@@ -172,12 +173,12 @@ async def test_a_candidate_that_was_good_for_an_hour_and_then_fails_is_braked_at
     async with plane.traffic.running():
         await eventually(lambda: _reached(plane.traffic, 40), "the candidate answers")
         plane.candidate.failing = 1.0
-        state = await plane.collector.until(lambda s: s.brake is not None, "the brake is pulled", patience=5)
+        state = await plane.collector.until(lambda s: s.brake is not None, "the brake is pulled")
     ticks = plane.ticks()
     late = ticks.time[ticks.total(REQUESTS, "candidate") > 0]
     assert state.brake is not None
-    # Three looks: the first may have seen one failure, at the end of its quarter of a second.
-    assert state.brake.time.timestamp() - late[0] < 0.8
+    looks = {time for time in ticks.time.tolist() if late[0] <= time <= state.brake.time.timestamp()}
+    assert len(looks) <= 3, "the first may have seen one failure, at the end of its quarter of a second"
     assert state.brake.verdict.verdict is Verdict.FAIL
 
 

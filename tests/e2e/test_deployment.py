@@ -63,9 +63,13 @@ def coloured(colour: str) -> dict[str, Any]:
 
 def without_evidence(status: dict[str, Any]) -> str:
     """What a status says but for what was counted so far: it changes only when something happens."""
-    kept = {key: value for key, value in status.items() if key != "slos"}
+
+    def found(part: dict[str, Any]) -> list[dict[str, str]]:
+        return [{key: slo[key] for key in ("name", "verdict", "reason")} for slo in part.get("slos", [])]
+
+    kept = {**status, "slos": found(status)}
     if "canary" in kept:
-        kept["canary"] = {key: value for key, value in kept["canary"].items() if key != "slos"}
+        kept["canary"] = {**kept["canary"], "slos": found(kept["canary"])}
     return json.dumps(kept, sort_keys=True)
 
 

@@ -255,7 +255,7 @@ def test_uninstalled_models_serve_and_nothing_is_lost(release: Release, kube: Ku
     still_served(traffic)
     assert life(kube) == before
     assert written(kube) == specs
-    assert weights(kube) == {"a": 900, "b": 100}
+    until("every router to acknowledge the weights", lambda: weights(kube) == {"a": 900, "b": 100}, 60)
 
 
 def test_a_downgrade_and_an_upgrade_by_the_other_helm_serve_on(

@@ -69,7 +69,8 @@ class Routers:
     async def _resolve(self, name: tuple[str, int]) -> tuple[str, ...]:
         lookup = asyncio.get_running_loop().getaddrinfo(*name, family=socket.AF_INET, type=socket.SOCK_STREAM)
         try:
-            found = await asyncio.wait_for(lookup, self._patience)
+            async with asyncio.timeout(self._patience):
+                found = await lookup
         except TimeoutError:
             return self._found[name]
         except socket.gaierror as error:

@@ -112,7 +112,8 @@ class WeightServer:
                 return
             try:
                 # Woken each second to notice a router that went away.
-                await asyncio.wait_for(self._changed.wait(), min(left, 1.0))
+                async with asyncio.timeout(min(left, 1.0)):
+                    await self._changed.wait()
             except TimeoutError:
                 continue
 

@@ -126,7 +126,8 @@ class Collector:
             if state.revision != after or left <= 0 or self._closed:
                 return state
             try:
-                await asyncio.wait_for(changed.wait(), left)
+                async with asyncio.timeout(left):
+                    await changed.wait()
             except TimeoutError:
                 return self._state_now()
 

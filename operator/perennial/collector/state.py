@@ -87,15 +87,20 @@ def revision(what: Any) -> str:
 
 
 class Revisions:
-    """Gives states their revisions. What changes with each request makes a new one only so often."""
+    """Gives states their revisions. What changes with each request makes a new one only so often.
+
+    What matters makes one at once, and shows the rest with it: the time until that is shown again begins anew.
+    """
 
     def __init__(self, steady: Callable[[], float] = monotonic) -> None:
         self._steady = steady
-        self._shown: Any = None
+        self._matters: Any = None
+        self._progress: Any = None
         self._shown_at = 0.0
 
     def revised(self, state: State) -> State:
         """Return a state with its revision."""
-        if self._shown is None or self._steady() - self._shown_at >= PROGRESS_SECONDS:
-            self._shown, self._shown_at = progress(state), self._steady()
-        return state.model_copy(update={"revision": revision([matter(state), self._shown])})
+        matters, now = matter(state), self._steady()
+        if matters != self._matters or now - self._shown_at >= PROGRESS_SECONDS:
+            self._matters, self._progress, self._shown_at = matters, progress(state), now
+        return state.model_copy(update={"revision": revision([self._matters, self._progress])})

@@ -2,7 +2,7 @@
 
 import logging
 import random
-from asyncio import CancelledError, Event, Task, create_task, gather, wait_for
+from asyncio import CancelledError, Event, Task, create_task, gather, timeout
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
@@ -124,7 +124,8 @@ class ModelFacts:
             if changed:
                 self._on_change(name)
             try:
-                await wait_for(entry.wake.wait(), self._pause(restless))
+                async with timeout(self._pause(restless)):
+                    await entry.wake.wait()
             except TimeoutError:
                 idle = self._now() - entry.asked > self._idle
                 if idle and reminded:

@@ -80,7 +80,8 @@ class Reporter:
                 pause = PERIOD_SECONDS if sent else min(pause * 2, 10.0)
                 await self._pause(pause)
             try:
-                await asyncio.wait_for(self._send_all(session), LAST_SECONDS)
+                async with asyncio.timeout(LAST_SECONDS):
+                    await self._send_all(session)
             except TimeoutError:
                 log.warning("predictions unreported", extra={"predictions": len(self._waiting)})
 
@@ -89,7 +90,8 @@ class Reporter:
             # The collector is away: a full queue is no reason to hurry.
             self._full.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._full.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._full.wait()
         self._full.clear()
 
     async def _send_all(self, session: aiohttp.ClientSession) -> bool:

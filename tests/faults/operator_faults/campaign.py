@@ -127,7 +127,8 @@ class Campaign:
         async with self._places, self._stage("reference", scenario) as run:
             async with operated(run):
                 started = time.monotonic()
-                await asyncio.wait_for(scenario.play(run), PLAY_SECONDS)
+                async with asyncio.timeout(PLAY_SECONDS):
+                    await scenario.play(run)
                 seconds = time.monotonic() - started
                 await quiet(run)
                 state = await whole_state(run, scenario)
@@ -180,10 +181,12 @@ class Campaign:
     async def _play(self, run: Run, scenario: Scenario, variant: Variant, reference: Reference) -> None:
         variant.set_up(run)
         if variant.drive is not None:
-            await asyncio.wait_for(variant.drive(run, scenario, reference), variant.seconds)
+            async with asyncio.timeout(variant.seconds):
+                await variant.drive(run, scenario, reference)
         else:
             async with operated(run):
-                await asyncio.wait_for(scenario.play(run), variant.seconds)
+                async with asyncio.timeout(variant.seconds):
+                    await scenario.play(run)
                 await converged(run, scenario, reference)
                 nothing_twice(run, reference)
         variant.check(run, reference)

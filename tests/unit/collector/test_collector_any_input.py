@@ -62,7 +62,8 @@ class Known:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.client.port)
         writer.write(what)
         writer.write_eof()
-        answer = await asyncio.wait_for(reader.read(), 5)
+        async with asyncio.timeout(5):
+            answer = await reader.read()
         writer.close()
         assert b"Traceback" not in answer
         assert not answer.startswith((b"HTTP/1.0 5", b"HTTP/1.1 5"))

@@ -73,7 +73,8 @@ async def start(url: str, example: Path, folder: Path, *more: str) -> asyncio.su
 
 async def stop(process: asyncio.subprocess.Process) -> None:
     process.terminate()
-    assert await asyncio.wait_for(process.wait(), 30) == 0
+    async with asyncio.timeout(30):
+        assert await process.wait() == 0
 
 
 async def test_flights_ask_labels_follow_and_the_lake_grows(

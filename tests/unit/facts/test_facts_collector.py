@@ -72,11 +72,9 @@ class FakeCollector:
             return web.Response(status=503, text=self.broken)
         if "after" in request.query and not self.hasty:
             async with self.changed:
-                wait = asyncio.wait_for(
-                    self.changed.wait_for(lambda: self.revision != request.query["after"]), float(request.query["wait"])
-                )
                 with suppress(TimeoutError):
-                    await wait
+                    async with asyncio.timeout(float(request.query["wait"])):
+                        await self.changed.wait_for(lambda: self.revision != request.query["after"])
         return web.json_response(self.state())
 
     async def put_policy(self, request: web.Request) -> web.Response:

@@ -216,7 +216,8 @@ async def sick_server() -> AsyncIterator[TestServer]:
     async def answer(request: web.Request) -> web.StreamResponse:
         match request.query.get("name"):
             case "slow":
-                await asyncio.wait_for(asked.wait(), 60)
+                async with asyncio.timeout(60):
+                    await asked.wait()
             case "html":
                 return web.Response(text="<html>Sign in</html>", content_type="text/html")
             case "redirect":

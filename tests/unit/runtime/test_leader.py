@@ -100,7 +100,8 @@ def test_a_lease_that_is_refused_is_asked_for_again_and_lost_in_time() -> None:
         await one.leads(5)
         api.fail = lambda _: refused
         with pytest.raises(LeadershipLost):
-            await asyncio.wait_for(one.task, 20)
+            async with asyncio.timeout(20):
+                await one.task
         assert one.led == [False, True, False]
 
     run(story())

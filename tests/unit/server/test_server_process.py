@@ -63,7 +63,8 @@ class Server:
     async def stop(self) -> int:
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self.process.wait(), 30)
+        async with asyncio.timeout(30):
+            return await self.process.wait()
 
 
 @asynccontextmanager
@@ -207,7 +208,8 @@ async def test_a_request_in_flight_is_finished_before_the_end(tmp_path: Path) ->
 
 async def test_a_model_that_cannot_be_loaded_ends_the_server_with_a_sentence(tmp_path: Path) -> None:
     async with serving(tmp_path, tmp_path) as server:
-        assert await asyncio.wait_for(server.process.wait(), 60) == 1
+        async with asyncio.timeout(60):
+            assert await server.process.wait() == 1
         line = json.loads(server.log.read_text().strip().splitlines()[-1])
         assert line["message"] == f"{tmp_path} must have an MLflow model in it, but there is no file MLmodel"
         assert "exception" not in line
@@ -215,5 +217,6 @@ async def test_a_model_that_cannot_be_loaded_ends_the_server_with_a_sentence(tmp
 
 async def test_a_missing_setting_ends_the_server_with_a_sentence(tmp_path: Path) -> None:
     async with serving(tmp_path, tmp_path, MODEL_NAME="") as server:
-        assert await asyncio.wait_for(server.process.wait(), 60) == 1
+        async with asyncio.timeout(60):
+            assert await server.process.wait() == 1
         assert "MODEL_NAME must be set" in server.log.read_text()
