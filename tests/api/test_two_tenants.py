@@ -103,6 +103,7 @@ async def test_equal_names_do_not_meet(tenants: tuple[CanaryStage, CanaryStage])
             "version 1 answers", lambda stage=stage: stage.history.now.stable and stage.history.now.stable.since
         )
         await stage.data.until_weight(0)
+        await stage.quiet()
     before, written = other.history.now, other.cluster.writes()
 
     one.cluster.offer("2")
