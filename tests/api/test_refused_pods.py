@@ -8,7 +8,6 @@ tests.
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -46,7 +45,8 @@ PLURALS = {"Dataset": "datasets", "TrainingRun": "trainingruns", "ModelDeploymen
 MLFLOW = {"experimentId": "1", "runId": "abc", "state": "RUNNING"}
 PINNED = {"dataset": {"digest": "sha256:" + "1" * 64, "target": "late"}, "mlflow": MLFLOW}
 SERVED_BY = {"image": "registry.test/server:1", "fetchImage": "registry.test/server:1"}
-BEGUN = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+BEGUN = "2026-01-01T00:00:00Z"
+"""Long ago: all the time since then, nobody operated."""
 ON_TRIAL = {
     "stable": {"version": "s", "modelVersion": "1", "slot": "a", "server": SERVED_BY, "since": BEGUN},
     "champion": "1",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from perennial.manifests.manifest import Manifest, name_of
 from perennial.manifests.pods import SHORTAGES, Trouble, refusal, trouble
@@ -10,8 +11,12 @@ from perennial.terms import reasons
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """How far a Deployment is."""
+    """How far a Deployment is.
 
+    `since`: when the controllers knew of it at the earliest; None while they do not know of it as it should be.
+    """
+
+    since: datetime | None = None
     ready: bool
     ready_replicas: int
     reason: str
@@ -34,6 +39,7 @@ def rollout(deployment: Manifest | None, pods: Sequence[Manifest], *, version: s
     template = spec["template"]["metadata"].get("labels", {})
     current = version is None or template.get("perennial.dev/version") == version
     seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    since = datetime.fromisoformat(deployment["metadata"]["creationTimestamp"]) if current and seen else None
     replicas, ready = spec.get("replicas", 1), status.get("readyReplicas", 0) if current else 0
     if (
         current
@@ -42,14 +48,13 @@ def rollout(deployment: Manifest | None, pods: Sequence[Manifest], *, version: s
         and ready >= replicas
         and status.get("replicas", 0) <= status.get("updatedReplicas", 0)
     ):
-        return Rollout(
-            ready=True, ready_replicas=ready, reason=reasons.READY, message=f"{ready} of {replicas} pods are ready."
-        )
+        said = f"{ready} of {replicas} pods are ready."
+        return Rollout(since=since, ready=True, ready_replicas=ready, reason=reasons.READY, message=said)
     count = f"{ready} of {replicas} pods are ready."
     found = (_trouble(deployment, pods, version) if current else None) or Trouble(
         reason=reasons.STARTING, message=count
     )
-    return Rollout(ready=False, ready_replicas=ready, reason=found.reason, message=found.message)
+    return Rollout(since=since, ready=False, ready_replicas=ready, reason=found.reason, message=found.message)
 
 
 def _trouble(deployment: Manifest, pods: Sequence[Manifest], version: str | None) -> Trouble | None:

@@ -115,15 +115,22 @@ def deployment(status: Mapping[str, Any] | None = None, **spec: Any) -> Manifest
 
 
 def workload(
-    owner: Manifest, suffix: str, *, version: str | None = None, ready: int = 2, replicas: int = 2, refused: str = ""
+    owner: Manifest,
+    suffix: str,
+    *,
+    version: str | None = None,
+    ready: int = 2,
+    replicas: int = 2,
+    refused: str = "",
+    old: float = 3600,
 ) -> Manifest:
     """Return a Deployment of the ModelDeployment's: a slot's (with its version), the router's or the collector's.
 
-    `refused`: why the API server lets no further pod of it be created.
+    `refused`: why the API server lets no further pod of it be created. `old`: seconds since it was made.
     """
     match = {"perennial.dev/kind": "ModelDeployment", "perennial.dev/name": NAME, "part": suffix}
     labels = match | ({"perennial.dev/slot": suffix, "perennial.dev/version": version} if version else {})
-    return child_of(
+    made = child_of(
         owner,
         "apps/v1",
         "Deployment",
@@ -145,6 +152,8 @@ def workload(
             else [],
         },
     )
+    made["metadata"]["creationTimestamp"] = rfc3339(NOW - timedelta(seconds=old))
+    return made
 
 
 def pod_of(work: Manifest, **how: Any) -> Manifest:

@@ -1,6 +1,6 @@
 """Given a ModelDeployment on its way: what is recorded, told, shown and made."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -332,6 +332,32 @@ def test_a_shortage_outside_is_held_against_no_version(refused: str, reason: str
     assert roles(soon) == "3@a answers, 4@b on trial at step 0 with 0 %"
     over = planned(running(status(free), not_ready=["b"]), "ModelDeployment", NAME, later(86400 + 600))
     assert (roles(over), status(over)["rejected"]) == ("3@a answers, 4@b is kept", [version("4")])
+
+
+def _without_pods(world: World) -> World:
+    return world.without("Deployment", f"{NAME}-b")
+
+
+def _just_made(world: World) -> World:
+    owner = world.subject("ModelDeployment")
+    return world.but(workload(owner, "b", version=version("4"), ready=0, old=599))
+
+
+def _unseen(world: World) -> World:
+    work = world.get("Deployment", "ml", f"{NAME}-b")
+    assert work is not None
+    return world.but({**work, "metadata": {**work["metadata"], "generation": 2}})
+
+
+@pytest.mark.parametrize("after", [_without_pods, _just_made, _unseen])
+def test_the_time_in_which_nobody_could_make_its_pods_is_not_held_against_a_candidate(
+    after: Callable[[World], World],
+) -> None:
+    """The operator, or the controller of Deployments, was away for longer than the candidate has."""
+    world = after(running({**PREPARING, "canary": canary(step=0, begun=6000)}, not_ready=["b"]))
+    plan = plan_of(world)
+    assert roles(plan) == "3@a answers, 4@b on trial at step 0 with 0 %"
+    assert status(plan)["rejected"] == []
 
 
 def lacking(**how: Any) -> World:

@@ -109,12 +109,14 @@ def is_unblocked(situation: Situation, now: datetime) -> Transition | None:
 
 
 def is_late(situation: Situation, now: datetime) -> Transition | None:
-    """Roll back a candidate whose pods do not get ready in time."""
+    """Roll back a candidate whose pods do not get ready in time: in which somebody could have made them."""
     candidate = situation.status.canary
     if candidate is None or candidate.step > 0 or candidate.blocked_time is not None:
         return None
     found, seconds = situation.rollout(candidate), situation.spec.canary.progress_deadline_seconds
-    if found.ready or now < candidate.started_time + timedelta(seconds=seconds):
+    if found.ready or found.since is None:
+        return None
+    if now < max(candidate.started_time, found.since) + timedelta(seconds=seconds):
         return None
     why = f"The pods were not ready within {seconds} s: {found.message}"
     return _rolled_back(situation, candidate, reasons.PROGRESS_DEADLINE_EXCEEDED, why, now)
