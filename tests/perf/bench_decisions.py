@@ -34,9 +34,7 @@ GROUPS: Mapping[str, Callable[[np.random.Generator, int], Rows]] = {
 """All cases, in the order of the table. One more is one more line in its module, or here."""
 LEAST, PUBLISHED = 10, 1000
 """With fewer canaries the page is left as it is: intervals are too wide to say much."""
-
-
-PARTS: Mapping[str, int] = {"boundary": 8}
+PARTS: Mapping[str, int] = {"boundary": 8, "late": 8}
 """Groups that take so long that their canaries are dealt to several processes."""
 
 

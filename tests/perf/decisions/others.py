@@ -61,3 +61,23 @@ def _mann_whitney(mine: Array, theirs: Array) -> Array:
     ranks = stats.rankdata(np.concatenate([mine, theirs], axis=1), axis=1)
     above = ranks[:, :n].sum(axis=1) - n * (n + 1) / 2 - n * n / 2
     return np.asarray(above / np.sqrt(n * n * (2 * n + 1) / 12))
+
+
+class Others:
+    """How often other rules roll back."""
+
+    def __init__(self) -> None:
+        self._hits: dict[str, int] = {}
+
+    def look_at(self, ticks: Ticks, limit: float) -> None:
+        """Let them judge some more canaries."""
+        for rule, found in rolled_back(ticks, limit).items():
+            self._hits[rule] = self._hits.get(rule, 0) + int(found.sum())
+
+    def rolled_back(self, trials: int) -> dict[str, float]:
+        """Return the share that each rolled back."""
+        return {rule: hits / trials for rule, hits in self._hits.items()}
+
+    def promoted(self, trials: int) -> dict[str, float]:
+        """Return the share that each promoted: all that it did not roll back."""
+        return {rule: 1 - share for rule, share in self.rolled_back(trials).items()}

@@ -23,6 +23,7 @@ from tests.perf.decisions.deciding import (
     pieces,
     promised,
 )
+from tests.perf.decisions.others import Others
 from tests.perf.decisions.traffic import NOW, Chance, Counted, Kind, arm, arrivals, table
 
 Row = dict[str, Any]
@@ -37,15 +38,16 @@ def hanging(chance: Chance, trials: int) -> Iterator[Row]:
     for how, kind in (("hang to 504", ("bad", at_timeout)), ("clients leave", ("abandoned", leaving))):
         for rate in (0.06, 0.3):
             for traffic in (50.0, 5000.0):
-                hits = dict.fromkeys(FORMS, 0)
+                hits, others = dict.fromkeys(FORMS, 0), Others()
                 for size in pieces(trials):
                     mine, theirs = arrivals(chance, size, np.full(90, traffic), 0.1)
                     made = table(arm(chance, mine, Kind(rate, *kind)), arm(chance, theirs, Kind(0.002, "bad")), 100)
+                    others.look_at(made, LIMIT)
                     for form, found in all_forms(made, setting=SETTING).items():
                         hits[form] += int(found.promoted.sum())
                 for form, count in hits.items():
-                    name = f"{rate:.0%} {how}, {traffic:g}/s, {form}"
-                    yield share("requests that never end well, promoted", name, BETA, "max", count, trials)
+                    name, beside = f"{rate:.0%} {how}, {traffic:g}/s, {form}", others.promoted(trials)
+                    yield share("requests that never end well, promoted", name, BETA, "max", count, trials, beside)
 
 
 def slow(chance: Chance, trials: int) -> Iterator[Row]:
@@ -53,7 +55,7 @@ def slow(chance: Chance, trials: int) -> Iterator[Row]:
     lags = (0.1, *([0.9 / 9] * 9))
     for which in ("candidate", "both", "stable"):
         for traffic in (100.0, 5000.0):
-            hits = dict.fromkeys(FORMS, 0)
+            hits, others = dict.fromkeys(FORMS, 0), Others()
             for size in pieces(trials):
                 arms = []
                 for name, started in zip(
@@ -63,23 +65,27 @@ def slow(chance: Chance, trials: int) -> Iterator[Row]:
                     if which in {name, "both"}:
                         kinds.append(Kind(0.98, "good", lags))
                     arms.append(arm(chance, started, *kinds))
-                for form, found in all_forms(table(*arms, 100), setting=SETTING).items():
+                made = table(*arms, 100)
+                others.look_at(made, LIMIT)
+                for form, found in all_forms(made, setting=SETTING).items():
                     hits[form] += int(found.rolled_back.sum())
             for form, count in hits.items():
-                name = f"slow: {which}, {traffic:g}/s, {form}"
-                yield share("successes come late, rolled back", name, ALPHA, "max", count, trials)
+                name, beside = f"slow: {which}, {traffic:g}/s, {form}", others.rolled_back(trials)
+                yield share("successes come late, rolled back", name, ALPHA, "max", count, trials, beside)
 
 
 def several(chance: Chance, trials: int) -> Iterator[Row]:
     """Far below max, but at the tolerated ratio or beyond."""
     promise = promised()
     for ratio in (RATIO, 2.0, 9.0):
-        hits = 0
+        hits, others = 0, Others()
         for size in pieces(trials):
             mine, theirs = arrivals(chance, size, np.full(300, 500.0), 0.1)
             made = table(arm(chance, mine, Kind(0.004 * ratio, "bad")), arm(chance, theirs, Kind(0.004, "bad")), 100)
+            others.look_at(made, LIMIT)
             hits += int(decided(promise, looked(promise, made)).promoted.sum())
-        yield share("max and maxRatio, beyond the ratio, promoted", f"r = {ratio:g}", BETA, "max", hits, trials)
+        beside = others.promoted(trials)
+        yield share("max and maxRatio, beyond the ratio, promoted", f"r = {ratio:g}", BETA, "max", hits, trials, beside)
 
 
 def lost(chance: Chance, trials: int) -> Iterator[Row]:
@@ -87,16 +93,18 @@ def lost(chance: Chance, trials: int) -> Iterator[Row]:
     for ratio, what in ((1.0, "rolled back"), (RATIO, "promoted")):
         for factor in (0.2, 5.0):
             for routers in (1, 2, 3):
-                hits = dict.fromkeys(FORMS, 0)
+                hits, others = dict.fromkeys(FORMS, 0), Others()
                 for size in pieces(trials, 125):
                     made = _around_a_step(chance, size, routers, factor, ratio)
+                    others.look_at(made, 0.3)
                     for form, found in all_forms(made, limit=0.3).items():
                         hits[form] += int((found.rolled_back if ratio == 1 else found.promoted).sum())
+                beside = others.rolled_back(trials) if ratio == 1 else others.promoted(trials)
                 for form, count in hits.items():
                     if ratio > 1 and form == "max":
                         continue
                     name = f"r = {ratio:g}, errors x{factor:g}, {routers} routers, {form}"
-                    yield share(f"looks lost around a step, {what}", name, ALPHA, "max", count, trials)
+                    yield share(f"looks lost around a step, {what}", name, ALPHA, "max", count, trials, beside)
 
 
 def _around_a_step(chance: Chance, size: int, routers: int, factor: float, ratio: float) -> Ticks:
