@@ -1,7 +1,6 @@
 """The table of error rates, for the terminal and for the page about statistics."""
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import Any, Final
 
 Row = Mapping[str, Any]
@@ -49,8 +48,8 @@ def table(rows: Sequence[Row], seed: int, canaries: int) -> str:
         f"| case | rows | bar | found | {' | '.join(RULES)} |",
         f"|---|---|---|---|{'---|' * len(RULES)}",
     ]
-    for case, found in groupby(rows, key=lambda row: row["case"]):
-        listed = list(found)
+    for case in dict.fromkeys(row["case"] for row in rows):
+        listed = [row for row in rows if row["case"] == case]
         row = max(listed, key=_nearness)
         beside = row.get("beside", {})
         others = " | ".join(f"{100 * beside[rule]:.1f} %" if rule in beside else "" for rule in RULES)
