@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Final, Literal
 
+from perennial.terms.names import COLLECTOR_PORT, HEALTH_PORT, METRICS_PORT
+
 PREFIX: Final = "PERENNIAL_"
 _SERVICE_LINK: Final = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_.*)?)$")
 
@@ -59,7 +61,7 @@ class Settings:
     collector_url: str = _setting(
         """The URL of a ModelDeployment's collector; {name}, {namespace} and {domain} are filled in. Only to be changed
         where the operator runs outside the cluster.""",
-        "http://{name}-collector.{namespace}.svc.{domain}:9900",
+        f"http://{{name}}-collector.{{namespace}}.svc.{{domain}}:{COLLECTOR_PORT}",
     )
     workers: int = _setting(
         """Reconciliations at a time, for each kind. A reconciliation waits for the API server most of its time; more
@@ -101,8 +103,8 @@ class Settings:
         2.0,
         at_least=0.1,
     )
-    metrics_port: int = _setting("The port of /metrics; 0 takes a free one.", 9090, at_least=0)
-    health_port: int = _setting("The port of /healthz and /readyz; 0 takes a free one.", 8080, at_least=0)
+    metrics_port: int = _setting("The port of /metrics; 0 takes a free one.", METRICS_PORT, at_least=0)
+    health_port: int = _setting("The port of /healthz and /readyz; 0 takes a free one.", HEALTH_PORT, at_least=0)
     bind: str = _setting("The address that these ports are bound to; empty: all.", "")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting("What is logged, at least.", "INFO")
     log_format: Literal["json", "text"] = _setting("json: one object a line; text: for eyes.", "json")

@@ -9,8 +9,8 @@ import yaml
 from rendering import CHART, EVERYTHING, IMAGES, RELEASE, SYSTEM, Helm, Rendered, documents, render, run_helm
 
 from cluster import tools
-from perennial.plan.model_deployment.children.server import COLLECTOR_PORT
 from perennial.settings import from_environment, unknown
+from perennial.terms.names import COLLECTOR_PORT
 
 NAMESPACED = {"watchNamespaces": ["team-a", "team-b"]}
 MONITORING = ("ServiceMonitor", "PodMonitor", "PrometheusRule")

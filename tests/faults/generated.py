@@ -16,7 +16,7 @@ from kubelet import Fate, kubelet
 from operator_faults.campaign import Failed, Reference, Variant, differences, quiet, whole_state
 from operator_faults.run import Run, Scenario, State, operated
 from operator_faults.upstream import ApiError
-from perennial_subject import API, REPOSITORY, Registry, World
+from perennial_subject import API, REPOSITORY, Beside, Registry
 
 BATCHES: Final = 18
 """For each kind: eighteen times ten objects."""
@@ -136,14 +136,14 @@ class Generated:
     name: str = "generated"
 
     @asynccontextmanager
-    async def world(self, run: Run) -> AsyncIterator[World]:
+    async def world(self, run: Run) -> AsyncIterator[Beside]:
         """Have nothing but a kubelet without a node."""
 
         def fate(component: str, pod: dict[str, Any]) -> Fate:
             return None
 
         async with kubelet(run.api, run.namespace, fate) as playing:
-            yield World(playing, self.mlflow, {"PERENNIAL_MLFLOW_URL": "http://127.0.0.1:9"})
+            yield Beside(playing, self.mlflow, {"PERENNIAL_MLFLOW_URL": "http://127.0.0.1:9"})
 
     async def play(self, run: Run) -> None:
         """The good object, as it is."""

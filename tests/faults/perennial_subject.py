@@ -33,7 +33,7 @@ _HASHES = re.compile(r"(?<=[.-])[0-9a-f]{8,16}\b")
 
 
 @dataclass
-class World:
+class Beside:
     """What is beside the operator in one run."""
 
     kubelet: Kubelet

@@ -7,7 +7,7 @@ from typing import Any
 
 from kubelet import Ends, Fate, kubelet
 from operator_faults.run import Run, State
-from perennial_subject import API, Registry, World
+from perennial_subject import API, Beside, Registry
 
 NAME = "flights"
 REFRESH_SECONDS = 5
@@ -92,7 +92,7 @@ class DatasetStory:
     kind: str = "Dataset"
 
     @asynccontextmanager
-    async def world(self, run: Run) -> AsyncIterator[World]:
+    async def world(self, run: Run) -> AsyncIterator[Beside]:
         """Have a kubelet that runs each check's pod once."""
         coming = iter(self.checks)
         known: dict[str, Ends] = {}
@@ -104,7 +104,7 @@ class DatasetStory:
             return known[job]
 
         async with kubelet(run.api, run.namespace, fate) as playing:
-            yield World(playing, self.mlflow)
+            yield Beside(playing, self.mlflow)
 
     async def outside(self, _: Run) -> State:
         """Nothing."""

@@ -9,7 +9,7 @@ import aiohttp
 from dataplane import COHORT_SECONDS, DataPlane
 from kubelet import Fate, Lives, kubelet
 from operator_faults.run import Run, State
-from perennial_subject import API, Registry, World, model_of
+from perennial_subject import API, Beside, Registry, model_of
 
 NAME = "delay"
 STEPS = (20, 50)
@@ -64,7 +64,7 @@ class DeploymentStory:
     kind: str = "ModelDeployment"
 
     @asynccontextmanager
-    async def world(self, run: Run) -> AsyncIterator[World]:
+    async def world(self, run: Run) -> AsyncIterator[Beside]:
         """Have two versions in MLflow, pods that live at 127.0.0.1, and what they would run."""
         await self.mlflow.have_versions(model_of(run), 2)
 
@@ -77,7 +77,7 @@ class DeploymentStory:
             kubelet(run.api, run.namespace, fate) as playing,
         ):
             settings = {"PERENNIAL_COLLECTOR_URL": data.collector.url}
-            yield World(playing, self.mlflow, settings, data)
+            yield Beside(playing, self.mlflow, settings, data)
 
     async def outside(self, run: Run) -> State:
         """Return what MLflow calls the champion, and what the router does."""

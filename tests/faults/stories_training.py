@@ -8,7 +8,7 @@ from typing import Any
 import stories_dataset
 from kubelet import Ends, Fate, kubelet
 from operator_faults.run import Run, State
-from perennial_subject import API, Registry, World, model_of
+from perennial_subject import API, Beside, Registry, model_of
 from stories_dataset import dataset, digest
 
 from perennial.api.messages.evaluation import Measured
@@ -81,7 +81,7 @@ class TrainingStory:
     kind: str = "TrainingRun"
 
     @asynccontextmanager
-    async def world(self, run: Run) -> AsyncIterator[World]:
+    async def world(self, run: Run) -> AsyncIterator[Beside]:
         """Have a Dataset with a version, and a kubelet that trains and evaluates."""
 
         def fate(component: str, pod: dict[str, Any]) -> Fate:
@@ -91,7 +91,7 @@ class TrainingStory:
 
         await have_dataset(run)
         async with kubelet(run.api, run.namespace, fate) as playing:
-            yield World(playing, self.mlflow)
+            yield Beside(playing, self.mlflow)
 
     async def outside(self, run: Run) -> State:
         """Return what MLflow has."""

@@ -34,8 +34,8 @@ GROUPS: Mapping[str, Callable[[np.random.Generator, int], Rows]] = {
 """All cases, in the order of the table. One more is one more line in its module, or here."""
 LEAST, PUBLISHED = 10, 1000
 """With fewer canaries the page is left as it is: intervals are too wide to say much."""
-PARTS: Mapping[str, int] = {"boundary": 8, "late": 8}
-"""Groups that take so long that their canaries are dealt to several processes."""
+PARTS: Mapping[str, int] = {"gate": 1, "boundary": 8, "late": 8}
+"""Groups that take long, in how many parts: they are begun first, and their canaries dealt to the processes."""
 
 
 def rows_of(name: str, seed: int, trials: int, part: int = 0) -> tuple[list[dict[str, Any]], float]:

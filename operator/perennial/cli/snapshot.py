@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from perennial.cli.errors import CliError
 from perennial.terms import names, reasons
+from perennial.terms.names import KIND_LABEL, NAME_LABEL
 
 Object = Mapping[str, Any]
 
@@ -207,7 +208,7 @@ def _label(obj: Object, key: str) -> str | None:
 
 
 def _labelled(pod: Object, owner: Object) -> bool:
-    return (namespace(pod), _label(pod, "perennial.dev/kind"), _label(pod, "perennial.dev/name")) == (
+    return (namespace(pod), _label(pod, KIND_LABEL), _label(pod, NAME_LABEL)) == (
         namespace(owner),
         owner["kind"],
         name(owner),

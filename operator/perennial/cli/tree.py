@@ -20,8 +20,14 @@ from perennial.cli.snapshot import (
     trouble,
 )
 from perennial.terms import reasons
+from perennial.terms.words import Verdict
 
-VERDICTS = {"Pass": State.OK, "Fail": State.BAD, "Undecided": State.WAITING, "NoData": State.WAITING}
+VERDICTS: Mapping[str, State] = {
+    Verdict.PASS: State.OK,
+    Verdict.FAIL: State.BAD,
+    Verdict.UNDECIDED: State.WAITING,
+    Verdict.NO_DATA: State.WAITING,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

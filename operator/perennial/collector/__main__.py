@@ -20,6 +20,7 @@ from perennial.collector.predictions import Predictions
 from perennial.collector.router_stats import Routers
 from perennial.collector.rtds import WeightServer
 from perennial.collector.service import Collector
+from perennial.terms.names import COLLECTOR_PORT
 
 log = logging.getLogger("perennial.collector")
 
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         "--trust", type=Path, required=True, help="JSON file that says whom to believe; read again when it changes"
     )
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: all)")  # noqa: S104
-    parser.add_argument("--port", type=int, default=9900, help="port to listen on; 0: any")
+    parser.add_argument("--port", type=int, default=COLLECTOR_PORT, help="port to listen on; 0: any")
     parser.add_argument(
         "--routers",
         type=_host_and_port,

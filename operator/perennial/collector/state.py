@@ -103,4 +103,4 @@ class Revisions:
         matters, now = matter(state), self._steady()
         if matters != self._matters or now - self._shown_at >= PROGRESS_SECONDS:
             self._matters, self._progress, self._shown_at = matters, progress(state), now
-        return state.model_copy(update={"revision": revision([self._matters, self._progress])})
+        return state.but(revision=revision([self._matters, self._progress]))

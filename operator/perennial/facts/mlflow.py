@@ -3,7 +3,7 @@
 Not by the mlflow library: mlflow-skinny costs 77 MiB and 1.5 s to import, blocks its thread (246 s a call with its
 default retries while the server is down) and repeats POSTs that are not idempotent. Here every exchange has 5 s, a
 breaker spares a server that is down, and everything that creates looks first: a run is found by its tag
-`perennial.dev/uid`, a version by its run. Two callers in one process wait for each other; the operator has one leader.
+`UID_TAG`, a version by its run. Two callers in one process wait for each other; the operator has one leader.
 Where a lost reply has made two all the same, everybody picks the older one, so there is one for everybody.
 """
 
@@ -20,10 +20,9 @@ from perennial.facts.breaker import CircuitBreaker
 from perennial.facts.errors import Refused
 from perennial.facts.transport import Transport
 from perennial.plan.actions import EnsureRun, FinishRun, RegisterVersion, SetAlias
+from perennial.terms.names import DIGEST_TAG, UID_TAG
 
 SERVICE: Final = "MLflow"
-UID_TAG: Final = "perennial.dev/uid"
-DIGEST_TAG: Final = "perennial.dev/digest"
 _API: Final = "api/2.0/mlflow/"
 _MISSING: Final = "RESOURCE_DOES_NOT_EXIST"
 _EXISTS: Final = "RESOURCE_ALREADY_EXISTS"
@@ -40,7 +39,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionRecord:
-    """A version of a registered model. `digest` is its tag `perennial.dev/digest`, where it has one."""
+    """A version of a registered model. `digest` is its tag `DIGEST_TAG`, where it has one."""
 
     version: str
     run_id: str | None

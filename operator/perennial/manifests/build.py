@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from perennial.terms.kube import EnvVar, Resources
-from perennial.terms.names import API_VERSION
+from perennial.terms.names import API_VERSION, GROUP, KIND_LABEL, NAME_LABEL
 
 UID = 10001
 """The user and group of Perennial's images."""
@@ -36,9 +36,9 @@ def labels(owner: Owner, component: str, **more: str) -> dict[str, str]:
     return {
         **MANAGED_BY,
         "app.kubernetes.io/component": component,
-        "perennial.dev/kind": owner.kind,
-        "perennial.dev/name": owner.name,
-        **{f"perennial.dev/{key}": value for key, value in more.items()},
+        KIND_LABEL: owner.kind,
+        NAME_LABEL: owner.name,
+        **{f"{GROUP}/{key}": value for key, value in more.items()},
     }
 
 

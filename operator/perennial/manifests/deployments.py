@@ -7,6 +7,7 @@ from datetime import datetime
 from perennial.manifests.manifest import Manifest, name_of
 from perennial.manifests.pods import SHORTAGES, Trouble, refusal, trouble
 from perennial.terms import reasons
+from perennial.terms.names import SLOT_LABEL, VERSION_LABEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,7 @@ def rollout(deployment: Manifest | None, pods: Sequence[Manifest], *, version: s
         )
     status, spec = deployment.get("status", {}), deployment["spec"]
     template = spec["template"]["metadata"].get("labels", {})
-    current = version is None or template.get("perennial.dev/version") == version
+    current = version is None or template.get(VERSION_LABEL) == version
     seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
     since = datetime.fromisoformat(deployment["metadata"]["creationTimestamp"]) if current and seen else None
     replicas, ready = spec.get("replicas", 1), status.get("readyReplicas", 0) if current else 0
@@ -75,12 +76,12 @@ def _trouble(deployment: Manifest, pods: Sequence[Manifest], version: str | None
 def _is_of(pod: Manifest, deployment: Manifest, version: str | None) -> bool:
     labels = pod["metadata"].get("labels", {})
     wanted = deployment["spec"]["selector"]["matchLabels"].items()
-    return wanted <= labels.items() and (version is None or labels.get("perennial.dev/version") == version)
+    return wanted <= labels.items() and (version is None or labels.get(VERSION_LABEL) == version)
 
 
 def ready_addresses(pods: Sequence[Manifest], slot: str, version: str) -> tuple[str, ...]:
     """Return the addresses of a slot's pods of one version that take requests, sorted."""
-    wanted = {"perennial.dev/slot": slot, "perennial.dev/version": version}.items()
+    wanted = {SLOT_LABEL: slot, VERSION_LABEL: version}.items()
     return tuple(
         sorted(
             pod["status"]["podIP"]

@@ -56,7 +56,7 @@ class Emit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnsureRun:
-    """An MLflow run for a TrainingRun: found by its tag `perennial.dev/uid`, created only if there is none."""
+    """An MLflow run for a TrainingRun: found by its tag `UID_TAG`, created only if there is none."""
 
     experiment: str
     uid: str

@@ -26,7 +26,7 @@ Status = TypeVar("Status", bound=Part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class Printed:
     """A column of `kubectl get`; `wide` ones show with `-o wide` alone."""
 
     name: str
@@ -41,7 +41,7 @@ def condition_path(type_: str, field: str = "status") -> str:
     return f'.status.conditions[?(@.type=="{type_}")].{field}'
 
 
-AGE = Column(name="Age", path=".metadata.creationTimestamp", type="date", description="How long it exists.")
+AGE = Printed(name="Age", path=".metadata.creationTimestamp", type="date", description="How long it exists.")
 
 Sample = tuple[tuple[str, ...], float]
 """The values of a figure's labels, and its value."""
@@ -68,7 +68,7 @@ class Kind(Generic[Seen]):
     description: str
     spec: type[Part]
     status: type[Part]
-    columns: tuple[Column, ...]
+    columns: tuple[Printed, ...]
     observe: Callable[[View, str, str], Seen | None]
     """Looks at the object of a namespace and name; None where there is none (any more)."""
     plan: Callable[[Seen, datetime], Plan]

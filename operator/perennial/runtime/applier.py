@@ -12,13 +12,14 @@ from perennial.manifests.resources import Resource
 from perennial.plan.actions import Apply, Call, Change, Create, Delete, Emit, Plan
 from perennial.runtime.client import Client, NotFound
 from perennial.runtime.clock import Clock
-from perennial.runtime.drift import APPLIED, differences, intent_hash, lists_changed, stamped
+from perennial.runtime.drift import differences, intent_hash, lists_changed, stamped
 from perennial.runtime.errors import Blocked, Conflict, LeadershipLost, PerennialError, Retryable, Terminal
 from perennial.runtime.refusals import Refusals
 from perennial.runtime.resources import Key, resource_of
 from perennial.runtime.results import ERROR_SECONDS, REFUSED_SECONDS, CallResults
 from perennial.runtime.store import Store, controller_of, key_of, version_of
 from perennial.terms import reasons
+from perennial.terms.names import APPLIED
 
 log = logging.getLogger(__name__)
 

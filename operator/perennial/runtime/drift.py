@@ -14,8 +14,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from perennial.manifests.manifest import Manifest
+from perennial.terms.names import APPLIED
 
-APPLIED: Final = "perennial.dev/applied"
 """The annotation on each child that carries the hash of the intent it was last applied with."""
 
 _QUANTITY: Final = re.compile(r"^([+-]?\d+(?:\.\d*)?)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")

@@ -19,10 +19,10 @@ from perennial.plan.actions import Emit
 from perennial.runtime.client import Client, NotFound
 from perennial.runtime.clock import Clock
 from perennial.runtime.errors import Conflict, LeadershipLost, PerennialError
+from perennial.terms.names import CONTROLLER
 
 log = logging.getLogger(__name__)
 
-CONTROLLER: Final = "perennial.dev/operator"
 _BURST: Final = 25.0
 _REFILL_SECONDS: Final = 12.0
 _QUIET_SECONDS: Final = 360.0

@@ -1,7 +1,6 @@
 """From what the API server reports to keys in queues. It cannot fail and never waits: it stores and it enqueues."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
 
 from perennial.manifests.manifest import Manifest
 from perennial.manifests.resources import Resource
@@ -9,6 +8,7 @@ from perennial.runtime.queue import WorkQueue
 from perennial.runtime.resources import Key
 from perennial.runtime.store import Store, controller_of, key_of
 from perennial.runtime.trimming import same
+from perennial.terms.names import KIND_LABEL, NAME_LABEL
 
 Mapper = Callable[[Manifest], Iterable[Key]]
 """Which keys, beside its own and its owner's, look at an object and must be planned anew when it changes."""
@@ -90,10 +90,6 @@ class Intake:
             self.enqueue(mapper(manifest))
 
 
-_KIND_LABEL: Final = "perennial.dev/kind"
-_NAME_LABEL: Final = "perennial.dev/name"
-
-
 def owners(manifest: Manifest) -> Iterable[Key]:
     """Yield the keys that own an object: its controller, and for grandchildren (pods) the one its labels name."""
     metadata = manifest["metadata"]
@@ -101,5 +97,5 @@ def owners(manifest: Manifest) -> Iterable[Key]:
     if controller is not None:
         yield Key(controller["kind"], metadata["namespace"], controller["name"])
     labels = metadata.get("labels") or {}
-    if _KIND_LABEL in labels and _NAME_LABEL in labels:
-        yield Key(labels[_KIND_LABEL], metadata["namespace"], labels[_NAME_LABEL])
+    if KIND_LABEL in labels and NAME_LABEL in labels:
+        yield Key(labels[KIND_LABEL], metadata["namespace"], labels[NAME_LABEL])

@@ -33,6 +33,7 @@ from perennial.runtime.resync import Resync
 from perennial.runtime.source import KopfSource
 from perennial.runtime.store import Store
 from perennial.runtime.watches import Watches
+from perennial.terms.names import HEALTH_PORT, METRICS_PORT
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +54,8 @@ class OperatorSettings:
     resync_seconds: float = 36_000.0
     max_backoff_seconds: float = 12.0
     bind: str = ""
-    metrics_port: int = 9090
-    health_port: int = 8080
+    metrics_port: int = METRICS_PORT
+    health_port: int = HEALTH_PORT
 
 
 class Operator:

@@ -19,7 +19,7 @@ from perennial.runtime.errors import Retryable
 from perennial.runtime.intake import Intake
 from perennial.runtime.store import Store
 from perennial.runtime.watches import Scope, Watches
-from perennial.terms.names import SELECTOR
+from perennial.terms.names import NOTHING, SELECTOR
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,6 @@ _UNSERVED_SECONDS: Final = (1.0, 2.0)
 """Soon, and then less often: until a list works, a process does nothing else, not even wait for the lease."""
 _DEAD_AFTER: Final = 2
 """So many lists in a row that find missed changes of one kind: its watch is dead."""
-_NOTHING: Final = "perennial.dev/nothing"
 """A label that nothing has: a list of it asks whether a kind is served."""
 
 
@@ -188,7 +187,7 @@ class Resync:
         for pause in chain(_UNSERVED_SECONDS, repeat(_UNSERVED_SECONDS[-1])):
             self._last_try = self._clock.monotonic()
             try:
-                await self._client.list(resource, namespace, selector=_NOTHING)
+                await self._client.list(resource, namespace, selector=NOTHING)
             except NotFound:
                 name = f"{resource.plural}.{resource.group}"
                 log.warning("waiting for a CRD to be installed", extra={"resource": name})

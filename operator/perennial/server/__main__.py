@@ -17,6 +17,7 @@ from perennial.models.loading import ModelError
 from perennial.server.api import application
 from perennial.server.reporter import Reporter
 from perennial.server.service import Identity, Phase, Service
+from perennial.terms.names import SERVER_PORT
 
 log = logging.getLogger("perennial.server")
 
@@ -60,7 +61,7 @@ class Settings:
                 version=environment.get("PERENNIAL_VERSION") or "unknown",
             ),
             host=environment.get("HOST", "0.0.0.0"),  # noqa: S104 - a pod serves its network
-            port=int(_number(environment, "PORT", 8080, 65535)),
+            port=int(_number(environment, "PORT", SERVER_PORT, 65535)),
             collector=environment.get("PERENNIAL_COLLECTOR") or None,
             token=environment.get("PERENNIAL_COLLECTOR_TOKEN") or None,
             warmup=int(_number(environment, "PERENNIAL_WARMUP", 1, 100_000)),

@@ -20,10 +20,9 @@ from perennial.server.protocols import (
     tensor_type,
 )
 from perennial.server.service import NotReadyError, Phase, Service, is_prediction_id
+from perennial.terms.names import PREDICTION_ID, RECORDED
 
 MOST_BYTES = 16 * 1024 * 1024
-PREDICTION_ID = "x-perennial-prediction-id"
-RECORDED = "x-perennial-recorded"
 """How many of a request's rows will be counted: all of them, unless the collector is away for long."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -51,6 +51,61 @@ REQUEST = f"{GROUP}/request"
 """The annotation by which somebody asks for what a spec can't say: `<verb>@<token>`."""
 
 
+# --- labels and annotations of what the operator makes ---
+
+KIND_LABEL = f"{GROUP}/kind"
+NAME_LABEL = f"{GROUP}/name"
+"""Whose child it is."""
+SLOT_LABEL = f"{GROUP}/slot"
+VERSION_LABEL = f"{GROUP}/version"
+"""Which version of a model a pod serves, and where."""
+APPLIED = f"{GROUP}/applied"
+"""The annotation with a hash of what was applied last."""
+STRUCTURE = f"{GROUP}/structure"
+"""The annotation of the router's pods with a hash of what only a restart changes."""
+NOTHING = f"{GROUP}/nothing"
+"""A label that no object has."""
+CONTROLLER = f"{GROUP}/operator"
+"""Who reports an Event."""
+
+
+# --- tags in MLflow ---
+
+UID_TAG = f"{GROUP}/uid"
+NAMESPACE_TAG = f"{GROUP}/namespace"
+NAME_TAG = f"{GROUP}/name"
+"""Whose run it is."""
+DIGEST_TAG = f"{GROUP}/digest"
+DATASET_TAG = f"{GROUP}/dataset"
+TRAINING_RUN_TAG = f"{GROUP}/training-run"
+"""What a version of a model is, of which data, and who trained it."""
+
+
+# --- headers of predictions ---
+
+PREDICTION_ID = "x-perennial-prediction-id"
+"""The name of a request's predictions, by which labels find them."""
+RECORDED = "x-perennial-recorded"
+"""How many of an answer's predictions will be counted."""
+VERSION_SLOT = "x-perennial-version-slot"
+"""Which slot a router sent a request to."""
+
+
+# --- ports ---
+
+SERVICE_PORT = 80
+"""Of the Service that a model's clients ask."""
+TRAFFIC_PORT = 8000
+STATISTICS_PORT = 9902
+ADMIN_PORT = 9901
+"""Of a router; the last one on its loopback interface alone."""
+SERVER_PORT = 8080
+COLLECTOR_PORT = 9900
+METRICS_PORT = 9090
+HEALTH_PORT = 8080
+"""Of the operator."""
+
+
 FETCH = "model"
 """The init container of a server's pods that fetches the model from MLflow."""
 

@@ -15,12 +15,8 @@ def camel(name: str) -> str:
     return first + "".join(word.title() for word in rest)
 
 
-class Part(BaseModel):
-    """A part of a custom resource.
-
-    Fields that a newer CRD may have added are ignored on reading: the API server has judged them, and strict clients
-    refuse what the CRD does not know.
-    """
+class Frozen(BaseModel):
+    """What all of them share."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -30,10 +26,6 @@ class Part(BaseModel):
         serialize_by_alias=True,
         alias_generator=camel,
     )
-
-    def json_data(self) -> dict[str, Any]:
-        """Return plain JSON data with absent optionals left out, as it is written to the API server."""
-        return self.model_dump(mode="json", exclude_none=True)
 
     def but(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, by their Python names, validated as if it had been read.
@@ -47,6 +39,18 @@ class Part(BaseModel):
             raise TypeError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
         kept = {name: getattr(self, name) for name in type(self).model_fields if name not in changes}
         return type(self).model_validate(kept | changes)
+
+
+class Part(Frozen):
+    """A part of a custom resource.
+
+    Fields that a newer CRD may have added are ignored on reading: the API server has judged them, and strict clients
+    refuse what the CRD does not know.
+    """
+
+    def json_data(self) -> dict[str, Any]:
+        """Return plain JSON data with absent optionals left out, as it is written to the API server."""
+        return self.model_dump(mode="json", exclude_none=True)
 
 
 def rules(*pairs: tuple[str, str], **more: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from replay import Clock, moment, request_of, sample_of_day
 START, SAMPLE = "2013-05-06", 30
 
 
-class World:
+class Services:
     """A service that is not ready at first and fails now and then, and a collector that refuses labels at first."""
 
     def __init__(self) -> None:
@@ -44,8 +44,8 @@ class World:
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[tuple[World, str]]:
-    made, app = World(), web.Application()
+async def world() -> AsyncIterator[tuple[Services, str]]:
+    made, app = Services(), web.Application()
     app.add_routes([web.post("/invocations", made.invocations), web.post("/v1/labels", made.post_labels)])
     runner = web.AppRunner(app)
     await runner.setup()
@@ -78,7 +78,7 @@ async def stop(process: asyncio.subprocess.Process) -> None:
 
 
 async def test_flights_ask_labels_follow_and_the_lake_grows(
-    world: tuple[World, str], year: pd.DataFrame, example: Path, tmp_path: Path
+    world: tuple[Services, str], year: pd.DataFrame, example: Path, tmp_path: Path
 ) -> None:
     seen, url = world
     process = await start(url, example, tmp_path, "--seconds-per-week", "7")
@@ -111,7 +111,7 @@ async def test_flights_ask_labels_follow_and_the_lake_grows(
     assert last["secondsPerWeek"] == 1.0
 
 
-async def test_a_restart_goes_on_where_it_was(world: tuple[World, str], example: Path, tmp_path: Path) -> None:
+async def test_a_restart_goes_on_where_it_was(world: tuple[Services, str], example: Path, tmp_path: Path) -> None:
     seen, url = world
     process = await start(url, example, tmp_path, "--seconds-per-week", "3")
     await until("labels", process, lambda: len(seen.labels) > 60)
@@ -134,7 +134,7 @@ async def test_a_restart_goes_on_where_it_was(world: tuple[World, str], example:
     assert labelled
 
 
-def failed(seen: World) -> set[str]:
+def failed(seen: Services) -> set[str]:
     return {flight for index, (flight, _) in enumerate(seen.asked) if (index + 1) % 10 == 0}
 
 

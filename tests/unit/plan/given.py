@@ -19,6 +19,7 @@ from perennial.plan.observed import CallResult, Fact, Issuer, ModelVersion, Plan
 from perennial.plan.view import View
 from perennial.stats.days import Days
 from perennial.stats.sums import Sums
+from perennial.terms import reasons
 from perennial.terms.names import API_VERSION
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -118,10 +119,13 @@ def given(*objects: Manifest, **parts: Any) -> World:
 
 
 def planned(world: World, kind: str, name: str, now: datetime = NOW) -> Plan:
-    """Observe an object and plan for it, as the runtime does."""
+    """Observe an object and plan for it, as the runtime does; every reason that it gives is documented."""
     seen = KIND[kind].observe(world.view(), NAMESPACE, name)
     assert seen is not None
-    return KIND[kind].plan(seen, now)
+    plan = KIND[kind].plan(seen, now)
+    said = {condition["reason"] for condition in (plan.status or {}).get("conditions", ())}
+    assert said | {event.reason for event in plan.events} <= reasons.ALL.keys()
+    return plan
 
 
 def recorded(world: World, kind: str, name: str, plan: Plan) -> World:

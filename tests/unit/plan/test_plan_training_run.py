@@ -400,13 +400,13 @@ def status(plan: Plan) -> Mapping[str, Any]:
         ),
         pytest.param(
             judged(evaluation(1000, 300, 400)),
-            "Running: False Ended, Evaluated: True Pass, Registered: True Registered, "
+            "Running: False Ended, Evaluated: True GatePassed, Registered: True Registered, "
             "Reconciling: False Settled, Stalled: False Free",
             id="passed",
         ),
         pytest.param(
             judged(evaluation(1000, 800, 900)),
-            "Running: False Ended, Evaluated: True Fail, Registered: False NotRegistered, "
+            "Running: False Ended, Evaluated: True GateRejected, Registered: False NotRegistered, "
             "Reconciling: False Settled, Stalled: True GateRejected",
             id="rejected",
         ),
@@ -418,7 +418,7 @@ def status(plan: Plan) -> Mapping[str, Any]:
         ),
         pytest.param(
             world(PASSED, results=((RegisterVersion, CallResult(value={"version": "4"})),)),
-            "Running: False Ended, Evaluated: True Pass, Registered: True Registered, "
+            "Running: False Ended, Evaluated: True GatePassed, Registered: True Registered, "
             "Reconciling: False Settled, Stalled: False Free",
             id="succeeded",
         ),

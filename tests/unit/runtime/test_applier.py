@@ -52,7 +52,7 @@ def deletion(manifest: Manifest) -> Delete:
 
 
 @dataclass
-class World:
+class Applying:
     """An applier with all that is around it; `log` has everything that was done, in order."""
 
     api: MemoryApi = field(default_factory=MemoryApi)
@@ -102,7 +102,7 @@ class World:
 
 def test_children_calls_status_events_deletions_in_this_order() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         old = world.api.seed(child("flights-old"))
         world.store.put("ConfigMap", old)
         plan = Plan(
@@ -136,7 +136,7 @@ def test_children_calls_status_events_deletions_in_this_order() -> None:
 )
 def test_what_fails_stops_what_follows(failing: str, done: list[str]) -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         old = world.api.seed(child("flights-old"))
         world.store.put("ConfigMap", old)
         outage = Unavailable("it", "is away")
@@ -158,7 +158,7 @@ def test_what_fails_stops_what_follows(failing: str, done: list[str]) -> None:
 
 def test_carrying_out_the_same_plan_twice_asks_nothing_the_second_time() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         plan = Plan(applies=(Apply(manifest=child()),), status={"rows": 1})
         await world.carry_out(plan)
         world.api.requests.clear()
@@ -170,7 +170,7 @@ def test_carrying_out_the_same_plan_twice_asks_nothing_the_second_time() -> None
 
 def test_a_child_whose_intent_changed_is_applied_again_also_where_a_field_only_went_away() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         wide, narrow = child(), child()
         wide["data"]["more"] = "2"
         await world.carry_out(Plan(applies=(Apply(manifest=wide),)))
@@ -182,7 +182,7 @@ def test_a_child_whose_intent_changed_is_applied_again_also_where_a_field_only_w
 
 def test_a_child_that_somebody_changed_is_repaired() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         plan = Plan(applies=(Apply(manifest=child()),))
         await world.carry_out(plan)
         changed = {**world.api.objects[Key("ConfigMap", "ns", "flights-a")], "data": {"value": "mine"}}
@@ -196,7 +196,7 @@ def test_a_child_that_somebody_changed_is_repaired() -> None:
 
 def test_a_child_on_its_way_out_is_left_alone() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         going = child(value="old")
         going["metadata"]["deletionTimestamp"] = "2026-11-01T00:00:00Z"
         world.store.put("ConfigMap", world.api.seed(going))
@@ -209,7 +209,7 @@ def test_a_child_on_its_way_out_is_left_alone() -> None:
 @pytest.mark.parametrize("owner", ["somebody-else", None])
 def test_somebody_elses_object_of_the_same_name_is_refused_not_taken_over(owner: str | None) -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         foreign = child(value="theirs")
         foreign["metadata"]["ownerReferences"] = [{"uid": owner, "kind": "X", "controller": True}] if owner else []
         world.api.seed(foreign)
@@ -225,7 +225,7 @@ def test_somebody_elses_object_of_the_same_name_is_refused_not_taken_over(owner:
 @pytest.mark.parametrize("known", [False, True], ids=["that the watch does not show", "that the watch shows"])
 def test_somebody_elses_object_of_the_name_of_a_child_to_be_created_is_refused(*, known: bool) -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         foreign = world.api.seed(child(value="theirs", owner="somebody-else"))
         if known:
             world.store.put("ConfigMap", foreign)
@@ -238,7 +238,7 @@ def test_somebody_elses_object_of_the_name_of_a_child_to_be_created_is_refused(*
 
 def test_a_child_that_is_created_costs_one_request_and_is_known_then() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         await world.carry_out(Plan(applies=(Create(manifest=child()),)))
         assert [request.verb for request in world.api.requests] == ["create"]
         await world.carry_out(Plan(applies=(Create(manifest=child()),)))
@@ -249,7 +249,7 @@ def test_a_child_that_is_created_costs_one_request_and_is_known_then() -> None:
 
 def test_a_child_whose_creation_was_never_answered_is_found_and_kept() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         made = world.api.seed(child())
         await world.carry_out(Plan(applies=(Create(manifest=child(value="another")),)))
         assert world.store.get("ConfigMap", "ns", "flights-a") == made
@@ -259,7 +259,7 @@ def test_a_child_whose_creation_was_never_answered_is_found_and_kept() -> None:
 
 def test_our_own_child_that_the_cache_has_not_heard_of_is_applied() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         world.api.seed(child(value="old"))
         await world.carry_out(Plan(applies=(Apply(manifest=child()),)))
         assert world.log == ["apply flights-a"]
@@ -269,7 +269,7 @@ def test_our_own_child_that_the_cache_has_not_heard_of_is_applied() -> None:
 
 def test_a_refused_child_is_told_in_the_conditions_once_and_the_next_status_takes_it_back() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         ready = {"type": "Ready", "status": "False", "reason": "Waiting", "message": ""}
         await world.carry_out(Plan(status={"rows": 1, "conditions": [ready]}))
         world.error = {"apply": REFUSED}
@@ -295,7 +295,7 @@ def test_a_refused_child_is_told_in_the_conditions_once_and_the_next_status_take
 
 def test_what_was_refused_is_not_sent_again_until_the_intent_or_the_generation_is_another() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         world.error = {"apply": REFUSED}
         plan = Plan(applies=(Apply(manifest=child()),))
         for sent in (["apply flights-a", "status flights", "event Invalid"], [], []):
@@ -317,7 +317,7 @@ def test_what_was_refused_is_not_sent_again_until_the_intent_or_the_generation_i
 
 def test_a_status_that_was_refused_is_tried_again_later_because_no_new_spec_would_be_the_cure() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         for refused in (Plan(status={"rows": -1}), Plan(applies=(Apply(manifest=child()),))):
             world.error = {"status": REFUSED, "apply": REFUSED}
             with pytest.raises(Blocked, match="Invalid: the status was refused: ") as error:
@@ -333,7 +333,7 @@ def test_a_status_that_was_refused_is_tried_again_later_because_no_new_spec_woul
 
 def test_the_first_status_has_all_conditions_also_where_a_child_is_refused() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         world.error = {"apply": REFUSED}
         said = {"observedGeneration": 1, "lastTransitionTime": "2026-03-01T12:00:00Z", "message": "It is."}
         ready = {**said, "type": "Ready", "status": "False", "reason": "Waiting"}
@@ -352,7 +352,7 @@ def test_the_first_status_has_all_conditions_also_where_a_child_is_refused() -> 
 
 def test_a_status_made_from_an_older_object_is_refused() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         world.api.seed({**dataset(), "spec": {"suspend": True}})
         observed = version_of(world.store.get(*KEY) or {})
         with pytest.raises(Conflict):
@@ -367,7 +367,7 @@ def test_a_status_is_not_written_over_one_that_the_cache_learnt_of_while_the_pla
     """The precondition is the object that was planned for, not what the cache knows by then."""
 
     async def story() -> None:
-        world = World()
+        world = Applying()
 
         def edited_meanwhile(request: Request) -> None:
             if request.verb == "apply":
@@ -384,7 +384,7 @@ def test_a_status_is_not_written_over_one_that_the_cache_learnt_of_while_the_pla
 
 def test_a_failed_call_is_told_to_the_planner_and_a_success_kept_until_it_is_recorded() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         world.call_error = Unavailable("MLflow", "connection refused")
         with pytest.raises(CallFailed):
             await world.carry_out(Plan(calls=(CALL,)))
@@ -400,7 +400,7 @@ def test_a_failed_call_is_told_to_the_planner_and_a_success_kept_until_it_is_rec
 
 def test_a_refused_call_is_told_for_longer_and_leaves_the_conditions_to_the_planner() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         world.call_error = Terminal("Refused", "no such experiment")
         with pytest.raises(CallFailed):
             await world.carry_out(Plan(calls=(CALL,)))
@@ -415,7 +415,7 @@ def test_a_refused_call_is_told_for_longer_and_leaves_the_conditions_to_the_plan
 
 def test_a_result_is_kept_where_the_plan_that_records_it_could_not_be_carried_out() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         await world.carry_out(Plan(calls=(CALL,)))
         world.error = {"status": Unavailable("it", "is away")}
         with pytest.raises(Unavailable):
@@ -427,7 +427,7 @@ def test_a_result_is_kept_where_the_plan_that_records_it_could_not_be_carried_ou
 
 def test_lost_leadership_is_no_failed_call() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         world.call_error = LeadershipLost("gone")
         with pytest.raises(LeadershipLost):
             await world.carry_out(Plan(calls=(CALL,)))
@@ -438,7 +438,7 @@ def test_lost_leadership_is_no_failed_call() -> None:
 
 def test_a_deletion_is_waited_for_until_the_cache_has_seen_it() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         old = world.api.seed(child("flights-old"))
         world.store.put("ConfigMap", old)
         (gone,) = await world.carry_out(Plan(deletes=(deletion(old),)))
@@ -452,7 +452,7 @@ def test_a_deletion_is_waited_for_until_the_cache_has_seen_it() -> None:
 
 def test_an_object_that_has_changed_or_is_another_is_not_deleted() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         old = world.api.seed(child("flights-old"))
         world.store.put("ConfigMap", old)
         world.api.seed({**old, "data": {"value": "changed"}})
@@ -466,7 +466,7 @@ def test_an_object_that_has_changed_or_is_another_is_not_deleted() -> None:
 
 def test_an_owner_that_is_gone_gets_neither_status_nor_events() -> None:
     async def story() -> None:
-        world = World()
+        world = Applying()
         seen = world.store.get(*KEY)
         assert seen is not None
         world.store.remove("Dataset", seen)

@@ -28,7 +28,7 @@ KEY = Key("Dataset", "ns", "flights")
 Planner = Callable[[Manifest, Results, datetime], Plan]
 
 
-class World:
+class Controlled:
     """One controller over one Dataset. `plans` are the times at which it was planned."""
 
     def __init__(self, planner: Planner, *, seconds: float = 0.0) -> None:
@@ -107,7 +107,7 @@ class World:
 
 def test_a_plan_without_anything_to_come_ends_it() -> None:
     async def story() -> None:
-        world = World(lambda *_: Plan(status={"rows": 1}))
+        world = Controlled(lambda *_: Plan(status={"rows": 1}))
         world.queue.add(KEY)
         await world.for_seconds(1000)
         assert world.plans == [0]
@@ -119,7 +119,7 @@ def test_a_plan_without_anything_to_come_ends_it() -> None:
 
 def test_a_plan_comes_back_when_it_asked_to() -> None:
     async def story() -> None:
-        world = World(lambda *_: Plan(requeue_after=100))
+        world = Controlled(lambda *_: Plan(requeue_after=100))
         world.queue.add(KEY)
         await world.for_seconds(350)
         assert world.plans == [0, 100, 200, 300]
@@ -130,7 +130,7 @@ def test_a_plan_comes_back_when_it_asked_to() -> None:
 
 def test_an_outage_is_met_with_back_off_and_its_end_with_a_fresh_start() -> None:
     async def story() -> None:
-        world = World(lambda *_: Plan(status={"rows": 1}))
+        world = Controlled(lambda *_: Plan(status={"rows": 1}))
         over = world.loop.time() + 20
         world.api.fail = lambda _: Unavailable("it", "is away") if world.loop.time() < over else None
         world.queue.add(KEY)
@@ -144,7 +144,7 @@ def test_an_outage_is_met_with_back_off_and_its_end_with_a_fresh_start() -> None
 
 def test_a_servers_wish_to_be_left_alone_is_respected() -> None:
     async def story() -> None:
-        world = World(lambda *_: Plan(status={"rows": 1}))
+        world = Controlled(lambda *_: Plan(status={"rows": 1}))
         world.api.fail = lambda _: Unavailable("it", "is busy", after=25) if world.loop.time() < 1010 else None
         world.queue.add(KEY)
         await world.for_seconds(100)
@@ -155,7 +155,7 @@ def test_a_servers_wish_to_be_left_alone_is_respected() -> None:
 
 def test_a_conflict_is_looked_at_again_and_is_no_error() -> None:
     async def story() -> None:
-        world = World(lambda *_: Plan(status={"rows": 1}))
+        world = Controlled(lambda *_: Plan(status={"rows": 1}))
         newer = world.api.seed({**dataset(), "spec": {"suspend": True}})
         world.queue.add(KEY)
         working = asyncio.create_task(world.for_seconds(100))
@@ -170,7 +170,7 @@ def test_a_conflict_is_looked_at_again_and_is_no_error() -> None:
 
 def test_what_is_refused_is_not_tried_again_by_itself() -> None:
     async def story() -> None:
-        world = World(lambda *_: Plan(applies=(Apply(manifest=child()),)))
+        world = Controlled(lambda *_: Plan(applies=(Apply(manifest=child()),)))
         world.api.fail = lambda request: REFUSED if request.verb == "apply" else None
         world.queue.add(KEY)
         await world.for_seconds(1000)
@@ -182,7 +182,7 @@ def test_what_is_refused_is_not_tried_again_by_itself() -> None:
 
 def test_what_is_blocked_from_outside_is_told_once_and_looked_at_twice_a_minute() -> None:
     async def story() -> None:
-        world = World(lambda *_: Plan(applies=(Apply(manifest=child()),), status={"rows": 1}))
+        world = Controlled(lambda *_: Plan(applies=(Apply(manifest=child()),), status={"rows": 1}))
         forbidden = Blocked("Forbidden", "you may not create configmaps")
         world.api.fail = lambda request: forbidden if request.verb == "apply" else None
         world.queue.add(KEY)
@@ -205,7 +205,7 @@ def test_a_planner_that_breaks_breaks_nothing_else(caplog: pytest.LogCaptureFixt
                 raise ZeroDivisionError
             return Plan(status={"rows": 1})
 
-        world = World(planner)
+        world = Controlled(planner)
         bad = dataset()
         bad["metadata"] |= {"name": "bad", "uid": "other"}
         world.store.put("Dataset", world.api.seed(bad))
@@ -224,7 +224,7 @@ def test_an_object_that_the_models_refuse_says_which_field_must_hold_what() -> N
         rows: int
 
     async def story() -> None:
-        world = World(lambda *_: Plan(status=Strict.model_validate({"rows": "many"}).model_dump()))
+        world = Controlled(lambda *_: Plan(status=Strict.model_validate({"rows": "many"}).model_dump()))
         world.queue.add(KEY)
         await world.for_seconds(100)
         (stalled,) = world.api.objects[KEY]["status"]["conditions"]
@@ -237,7 +237,7 @@ def test_an_object_that_the_models_refuse_says_which_field_must_hold_what() -> N
 
 def test_a_reconciliation_that_hangs_is_cut_off_and_holds_up_nobody() -> None:
     async def story() -> None:
-        world = World(lambda *_: Plan(status={"rows": 1}), seconds=1e6)
+        world = Controlled(lambda *_: Plan(status={"rows": 1}), seconds=1e6)
         world.queue.add(KEY)
         await world.for_seconds(64)
         assert world.plans == [0, 31, 63], "30 s and the back-off each"
@@ -255,7 +255,7 @@ def test_what_a_call_brought_is_planned_with_at_once_and_the_call_is_not_repeate
             assert brought.value is not None
             return Plan(status={"version": brought.value["version"]})
 
-        world = World(planner)
+        world = Controlled(planner)
         world.queue.add(KEY)
         await world.for_seconds(5)
         assert world.calls == [0]
@@ -274,7 +274,7 @@ def test_a_failed_call_is_told_of_and_made_again_for_as_long_as_it_fails() -> No
                 return Plan(calls=(CALL,))
             return Plan(status={"error": brought.error} if brought.error else {"done": True})
 
-        world = World(planner)
+        world = Controlled(planner)
         world.call_error = Unavailable("MLflow", "connection refused")
         world.queue.add(KEY)
         working = asyncio.create_task(world.for_seconds(100))
@@ -291,7 +291,7 @@ def test_a_failed_call_is_told_of_and_made_again_for_as_long_as_it_fails() -> No
 
 def test_a_planner_that_repeats_a_call_for_ever_does_not_spin() -> None:
     async def story() -> None:
-        world = World(lambda *_: Plan(calls=(CALL,)))
+        world = Controlled(lambda *_: Plan(calls=(CALL,)))
         world.queue.add(KEY)
         await world.for_seconds(100)
         assert len(world.calls) < 20
@@ -305,7 +305,7 @@ def test_after_a_deletion_the_key_waits_until_the_cache_has_seen_it() -> None:
             old = world.store.get("ConfigMap", "ns", "flights-old")
             return Plan(deletes=(deletion(old),) if old is not None else ())
 
-        world = World(planner)
+        world = Controlled(planner)
         old = world.api.seed(child("flights-old"))
         world.store.put("ConfigMap", old)
         world.queue.add(KEY)
@@ -327,7 +327,7 @@ def test_a_watch_that_never_tells_of_the_deletion_holds_the_key_up_for_five_seco
         def planner(_: Manifest, __: Results, ___: datetime) -> Plan:
             return Plan(deletes=(deletion(old),)) if not world.api.writes else Plan()
 
-        world = World(planner)
+        world = Controlled(planner)
         old = world.api.seed(child("flights-old"))
         world.store.put("ConfigMap", old)
         world.queue.add(KEY)
@@ -340,7 +340,7 @@ def test_a_watch_that_never_tells_of_the_deletion_holds_the_key_up_for_five_seco
 
 def test_an_object_that_is_gone_is_forgotten() -> None:
     async def story() -> None:
-        world = World(lambda *_: Plan())
+        world = Controlled(lambda *_: Plan())
         seen = world.store.get(*KEY)
         assert seen is not None
         world.store.remove("Dataset", seen)
@@ -355,7 +355,7 @@ def test_an_object_that_is_gone_is_forgotten() -> None:
 
 def test_lost_leadership_ends_the_controller_at_once() -> None:
     async def story() -> None:
-        world = World(lambda *_: Plan(status={"rows": 1}))
+        world = Controlled(lambda *_: Plan(status={"rows": 1}))
         world.api.fail = lambda _: LeadershipLost("gone")
         world.queue.add(KEY)
         with pytest.raises(LeadershipLost):
@@ -367,7 +367,7 @@ def test_lost_leadership_ends_the_controller_at_once() -> None:
 @pytest.mark.parametrize("workers", [1, 4])
 def test_draining_lets_the_work_at_hand_end_and_takes_no_more(workers: int) -> None:
     async def story() -> None:
-        world = World(lambda *_: Plan(status={"rows": 1}), seconds=3)
+        world = Controlled(lambda *_: Plan(status={"rows": 1}), seconds=3)
         world.queue.add(KEY)
         working = asyncio.create_task(world.controller.run(workers))
         await asyncio.sleep(1)
@@ -384,7 +384,7 @@ def test_draining_lets_the_work_at_hand_end_and_takes_no_more(workers: int) -> N
 
 def test_draining_cuts_off_what_takes_longer() -> None:
     async def story() -> None:
-        world = World(lambda *_: Plan(status={"rows": 1}), seconds=20)
+        world = Controlled(lambda *_: Plan(status={"rows": 1}), seconds=20)
         world.queue.add(KEY)
         working = asyncio.create_task(world.controller.run(4))
         await asyncio.sleep(1)
@@ -410,7 +410,7 @@ def test_every_line_of_a_reconciliation_carries_its_id(caplog: pytest.LogCapture
     try:
 
         async def story() -> None:
-            world = World(lambda *_: Plan(status={"rows": 1}))
+            world = Controlled(lambda *_: Plan(status={"rows": 1}))
             world.api.fail = lambda _: Unavailable("it", "is away")
             world.queue.add(KEY)
             await world.for_seconds(2)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perennial.runtime.drift import APPLIED, differences, intent_hash, lists_changed, stamped
+from perennial.runtime.drift import differences, intent_hash, lists_changed, stamped
+from perennial.terms.names import APPLIED
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def emit(message: str = "all is well") -> Emit:
     return Emit(type="Normal", reason="Checked", message=message)
 
 
-class World:
+class Telling:
     def __init__(self) -> None:
         self.api = MemoryApi()
         self.regarding: Manifest = self.api.seed(dataset())
@@ -40,7 +40,7 @@ class World:
 
 def test_a_thing_said_is_an_event_on_the_object() -> None:
     async def story() -> None:
-        world = World()
+        world = Telling()
         await world.recorder.emit(world.regarding, emit())
         (event,) = world.events()
         assert event["regarding"]["uid"] == "owner-uid"
@@ -55,7 +55,7 @@ def test_a_thing_said_is_an_event_on_the_object() -> None:
 
 def test_a_thing_said_again_is_counted_and_written_every_six_minutes_at_most() -> None:
     async def story() -> None:
-        world = World()
+        world = Telling()
         for _ in range(61):
             await world.recorder.emit(world.regarding, emit())
             await asyncio.sleep(10)
@@ -68,7 +68,7 @@ def test_a_thing_said_again_is_counted_and_written_every_six_minutes_at_most() -
 
 def test_after_a_restart_the_same_thing_is_the_same_event() -> None:
     async def story() -> None:
-        world = World()
+        world = Telling()
         for _ in range(3):
             await world.restarted().emit(world.regarding, emit())
         (event,) = world.events()
@@ -91,7 +91,7 @@ def test_other_things_and_other_objects_have_events_of_their_own() -> None:
 
 def test_an_event_that_ran_out_is_written_anew() -> None:
     async def story() -> None:
-        world = World()
+        world = Telling()
         await world.recorder.emit(world.regarding, emit())
         for key in [key for key in world.api.objects if key.kind == "Event"]:
             del world.api.objects[key]
@@ -105,7 +105,7 @@ def test_an_event_that_ran_out_is_written_anew() -> None:
 
 def test_one_object_cannot_flood_and_another_is_heard_meanwhile() -> None:
     async def story() -> None:
-        world = World()
+        world = Telling()
         for number in range(100):
             await world.recorder.emit(world.regarding, emit(f"number {number}"))
         assert len(world.events()) == 25
@@ -125,7 +125,7 @@ def test_one_object_cannot_flood_and_another_is_heard_meanwhile() -> None:
 
 def test_an_event_that_cannot_be_written_fails_nothing() -> None:
     async def story() -> None:
-        world = World()
+        world = Telling()
 
         def fail(_: Request) -> Exception:
             return Terminal("Forbidden", "no events for you")
@@ -139,7 +139,7 @@ def test_an_event_that_cannot_be_written_fails_nothing() -> None:
 
 def test_long_messages_are_cut_to_what_the_api_takes_in_bytes() -> None:
     async def story() -> None:
-        world = World()
+        world = Telling()
         await world.recorder.emit(world.regarding, emit("ü" * 2000))
         (event,) = world.events()
         assert len(event["note"].encode()) <= 1024
@@ -150,7 +150,7 @@ def test_long_messages_are_cut_to_what_the_api_takes_in_bytes() -> None:
 
 def test_memory_is_bounded() -> None:
     async def story() -> None:
-        world = World()
+        world = Telling()
         for number in range(5000):
             regarding = {**dataset(), "metadata": {**dataset()["metadata"], "uid": str(number), "resourceVersion": "1"}}
             await world.recorder.emit(regarding, emit())

@@ -21,7 +21,7 @@ def read(path: Path) -> dict[str, Any]:
     return manifest
 
 
-class World:
+class Scraped:
     """A registry over a store with the objects of some files."""
 
     def __init__(self, *files: str) -> None:
@@ -44,7 +44,7 @@ class World:
 
 
 def test_a_canary_on_its_way() -> None:
-    world = World("ModelDeployment/canary-step")
+    world = Scraped("ModelDeployment/canary-step")
     assert world.series("perennial_canary_weight", "namespace", "name", "side") == {
         ("flights", "delay", "desired"): 20,
         ("flights", "delay", "verified"): 20,
@@ -64,18 +64,18 @@ def test_a_canary_on_its_way() -> None:
 
 
 def test_a_decision_and_an_slo_that_is_broken() -> None:
-    world = World("ModelDeployment/rolled-back")
+    world = Scraped("ModelDeployment/rolled-back")
     (((decision, reason), at),) = world.series(
         "perennial_canary_decision_timestamp_seconds", "decision", "reason"
     ).items()
     assert (decision, reason, at) == ("RolledBack", "Harmful", 1767600000)
-    world = World("ModelDeployment/slo-broken")
+    world = Scraped("ModelDeployment/slo-broken")
     assert world.series("perennial_slo_verdict", "verdict") == {("Fail",): 1}
     assert world.series("perennial_slo_value", "bound") == {("low",): 0.990488, ("value",): 1, ("high",): 1}
 
 
 def test_a_gate_that_rejected_and_a_dataset() -> None:
-    world = World("TrainingRun/gate-rejected", "Dataset/ready")
+    world = Scraped("TrainingRun/gate-rejected", "Dataset/ready")
     assert world.series("perennial_training_run_gate", "metric", "verdict") == {
         ("misses", "Fail"): 1,
         ("false-alarms", "Pass"): 1,
@@ -86,7 +86,7 @@ def test_a_gate_that_rejected_and_a_dataset() -> None:
 
 
 def test_series_vanish_with_their_object_and_where_another_process_leads() -> None:
-    world = World("ModelDeployment/canary-step", "Dataset/ready")
+    world = Scraped("ModelDeployment/canary-step", "Dataset/ready")
     assert b'namespace="flights"' in generate_latest(world.registry)
     world.leads = False
     assert b"namespace=" not in generate_latest(world.registry)
@@ -101,7 +101,7 @@ def test_series_vanish_with_their_object_and_where_another_process_leads() -> No
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: f"{path.parents[1].name}/{path.stem}")
 def test_every_status_that_was_ever_written_can_be_read(path: Path) -> None:
-    world = World(f"{path.parents[1].name}/{path.stem}")
+    world = Scraped(f"{path.parents[1].name}/{path.stem}")
     text = generate_latest(world.registry).decode()
     conditions = world.series("perennial_condition", "type", "status")
     written = (read(path).get("status") or {}).get("conditions") or []
@@ -110,7 +110,7 @@ def test_every_status_that_was_ever_written_can_be_read(path: Path) -> None:
 
 
 def test_a_new_object_only_counts_from_nothing_and_one_of_another_kind_has_no_series() -> None:
-    world = World("ModelDeployment/new")
+    world = Scraped("ModelDeployment/new")
     world.store.put("Pod", {"metadata": {"namespace": "ns", "name": "p", "resourceVersion": "1"}, "status": {"x": 1}})
     assert Key("ModelDeployment", "flights", "delay") in set(world.store.keys("ModelDeployment"))
     series = [line for line in generate_latest(world.registry).decode().splitlines() if "namespace=" in line]

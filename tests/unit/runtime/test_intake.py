@@ -24,7 +24,7 @@ def owned(version: int, owner: str = "flights") -> dict[str, Any]:
     return manifest
 
 
-class World:
+class Inbox:
     def __init__(self) -> None:
         self.store = Store()
         self.queues: dict[str, WorkQueue[Key]] = {"Dataset": WorkQueue(), "TrainingRun": WorkQueue()}
@@ -47,7 +47,7 @@ class World:
 
 def test_an_object_of_a_reconciled_kind_brings_itself_and_who_refers_to_it() -> None:
     async def story() -> None:
-        world = World()
+        world = Inbox()
         world.intake.put(DATASET.resource, {**pod("flights", 5), "kind": "Dataset"})
         assert await world.taken() == {OWNER, Key("TrainingRun", "ns", "uses-flights")}
 
@@ -60,7 +60,7 @@ def test_a_child_brings_its_controller_and_a_grandchild_whom_its_labels_name() -
     assert list(owners(manifest)) == [Key("Job", "ns", "job"), OWNER]
 
     async def story() -> None:
-        world = World()
+        world = Inbox()
         world.intake.put(POD, manifest)
         assert await world.taken() == {OWNER}, "Jobs are not reconciled"
 
@@ -69,7 +69,7 @@ def test_a_child_brings_its_controller_and_a_grandchild_whom_its_labels_name() -
 
 def test_the_answer_to_our_own_write_brings_the_keys_and_the_watchs_report_of_it_does_not_again() -> None:
     async def story() -> None:
-        world = World()
+        world = Inbox()
         assert world.intake.put(CONFIG_MAP, owned(5))
         assert await world.taken() == {OWNER}
         assert not world.intake.put(CONFIG_MAP, owned(5))
@@ -80,7 +80,7 @@ def test_the_answer_to_our_own_write_brings_the_keys_and_the_watchs_report_of_it
 
 def test_a_newer_version_that_says_the_same_brings_no_key_and_is_known() -> None:
     async def story() -> None:
-        world = World()
+        world = Inbox()
         before = owned(5)
         world.intake.put(CONFIG_MAP, before)
         await world.taken()
@@ -97,7 +97,7 @@ def test_a_newer_version_that_says_the_same_brings_no_key_and_is_known() -> None
 
 def test_a_child_that_changes_hands_brings_both_owners() -> None:
     async def story() -> None:
-        world = World()
+        world = Inbox()
         world.intake.put(CONFIG_MAP, owned(5, "flights"))
         await world.taken()
         world.intake.put(CONFIG_MAP, owned(6, "weather"))
@@ -108,7 +108,7 @@ def test_a_child_that_changes_hands_brings_both_owners() -> None:
 
 def test_an_end_brings_the_same_keys_as_a_change() -> None:
     async def story() -> None:
-        world = World()
+        world = Inbox()
         world.intake.put(CONFIG_MAP, owned(5))
         await world.taken()
         world.intake.remove(CONFIG_MAP, owned(6))
@@ -120,7 +120,7 @@ def test_an_end_brings_the_same_keys_as_a_change() -> None:
 
 def test_a_list_brings_the_keys_of_what_was_wrong_and_no_others() -> None:
     async def story() -> None:
-        world = World()
+        world = Inbox()
         world.intake.put(CONFIG_MAP, owned(5))
         world.intake.put(TRAINING_RUN.resource, {**pod("same", 6), "kind": "TrainingRun"})
         await world.taken()
@@ -134,7 +134,7 @@ def test_a_list_brings_the_keys_of_what_was_wrong_and_no_others() -> None:
 
 def test_a_full_round_brings_every_object_of_the_reconciled_kinds() -> None:
     async def story() -> None:
-        world = World()
+        world = Inbox()
         for number in range(3):
             world.store.put("Dataset", {**pod(f"d{number}", 5), "kind": "Dataset"})
         world.store.put("Pod", pod("p", 5))
@@ -146,7 +146,7 @@ def test_a_full_round_brings_every_object_of_the_reconciled_kinds() -> None:
 
 def test_a_full_round_is_overtaken_by_what_changed() -> None:
     async def story() -> None:
-        world = World()
+        world = Inbox()
         for name in ("a", "b", "c"):
             world.store.put("Dataset", {**pod(name, 5), "kind": "Dataset"})
         world.intake.enqueue_all()

@@ -41,7 +41,7 @@ class Lists(MemoryClient):
         return Listing(list(self.there.get(resource.kind, [])), self.version)
 
 
-class World:
+class Watching:
     """Watches that show a sign every minute, but for those in `silent`."""
 
     def __init__(self, *namespaces: str, seconds: float = DAY) -> None:
@@ -92,7 +92,7 @@ class World:
 
 def test_the_cache_is_filled_when_every_watch_has_begun_and_was_listed_children_by_their_label() -> None:
     async def story() -> None:
-        world = World("a", "b")
+        world = Watching("a", "b")
         world.client.there = {"Pod": [pod("p", 5)]}
         running = asyncio.create_task(world.resync.run())
         *first, last = world.watches.scopes
@@ -116,7 +116,7 @@ def test_the_cache_is_filled_when_every_watch_has_begun_and_was_listed_children_
 
 def test_it_waits_for_crds_and_for_the_api() -> None:
     async def story() -> None:
-        world = World()
+        world = Watching()
         for error in (NotFound("no such kind"), Unavailable("the API", "starting")):
             world.client.error = error
             waiting = asyncio.create_task(world.resync.served())
@@ -134,7 +134,7 @@ def test_a_process_that_begins_amid_an_outage_looks_again_soon() -> None:
     """What comes after, waiting for the lease of the one before, takes long enough."""
 
     async def story() -> None:
-        world = World()
+        world = Watching()
         world.client.error = Unavailable("the API", "busy")
         waiting = asyncio.create_task(world.resync.served())
         await asyncio.sleep(60)
@@ -147,7 +147,7 @@ def test_a_process_that_begins_amid_an_outage_looks_again_soon() -> None:
 
 def test_a_steady_cluster_is_not_listed_for_hours() -> None:
     async def story() -> None:
-        world = World(seconds=10 * 3600.0)
+        world = Watching(seconds=10 * 3600.0)
         async with world.filled():
             await asyncio.sleep(9.9 * 3600)
             assert world.client.asked == []
@@ -160,7 +160,7 @@ def test_a_steady_cluster_is_not_listed_for_hours() -> None:
 
 def test_a_full_round_repairs_and_plans_everything_anew() -> None:
     async def story() -> None:
-        world = World(seconds=300)
+        world = Watching(seconds=300)
         world.client.there = {"Dataset": [{**pod("d", 5), "kind": "Dataset"}], "Pod": [pod("p", 6)]}
         async with world.filled():
             while len(world.queue):
@@ -177,7 +177,7 @@ def test_a_full_round_repairs_and_plans_everything_anew() -> None:
 
 def test_what_a_watch_reports_within_two_seconds_was_not_missed() -> None:
     async def story() -> None:
-        world = World(seconds=300)
+        world = Watching(seconds=300)
         async with world.filled():
             world.client.there, world.client.version = {"Pod": [pod("p", 150)]}, 200
             await asyncio.sleep(303)
@@ -191,7 +191,7 @@ def test_what_a_watch_reports_within_two_seconds_was_not_missed() -> None:
 
 def test_a_silent_watch_is_listed_in_time_and_begun_anew_until_it_speaks() -> None:
     async def story() -> None:
-        world = World()
+        world = Watching()
         async with world.filled():
             await asyncio.sleep(62)  # a second after the last sign
             world.silent.add(PODS)
@@ -214,7 +214,7 @@ def test_a_silent_watch_is_listed_in_time_and_begun_anew_until_it_speaks() -> No
 
 def test_a_write_of_ours_that_does_not_come_back_is_a_reason_to_look() -> None:
     async def story() -> None:
-        world = World()
+        world = Watching()
         async with world.filled():
             for number in range(3):
                 world.watches.wrote(Key("Pod", "ns", "ours"), 150 + number)
@@ -231,7 +231,7 @@ def test_a_write_of_ours_that_does_not_come_back_is_a_reason_to_look() -> None:
 
 def test_a_watch_that_is_late_and_goes_on_is_not_begun_anew() -> None:
     async def story() -> None:
-        world = World(seconds=60)
+        world = Watching(seconds=60)
         async with world.filled():
             for version in range(200, 300):
                 world.client.version = version
@@ -247,7 +247,7 @@ def test_a_watch_that_is_late_and_goes_on_is_not_begun_anew() -> None:
 
 def test_a_gap_is_listed_at_once_and_once_for_many_reports() -> None:
     async def story() -> None:
-        world = World()
+        world = Watching()
         async with world.filled():
             await asyncio.sleep(10)
             before = asyncio.get_running_loop().time() - 1000
@@ -263,7 +263,7 @@ def test_a_list_from_before_its_watch_began_is_asked_for_again() -> None:
     """As of an API server that lags behind the one that was asked before: what came between would be lost."""
 
     async def story() -> None:
-        world = World()
+        world = Watching()
         async with world.filled():
             world.client.version = 120
             world.client.there = {"Pod": [pod("old", 115)]}
@@ -284,7 +284,7 @@ def test_a_list_from_before_its_watch_began_is_asked_for_again() -> None:
 
 def test_an_outage_of_the_api_is_not_ours() -> None:
     async def story() -> None:
-        world = World()
+        world = Watching()
         async with world.filled():
             await asyncio.sleep(61)
             world.client.error = Unavailable("the API", "is away")

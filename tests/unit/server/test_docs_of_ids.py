@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from perennial.server.api import PREDICTION_ID
+from perennial.terms.names import PREDICTION_ID
 
 DOCS = Path(__file__).parents[3] / "docs"
 

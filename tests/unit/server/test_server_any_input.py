@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from perennial.models.columns import Column, Signature
 from perennial.models.loading import Model
-from perennial.server.api import PREDICTION_ID, RECORDED, application
+from perennial.server.api import application
 from perennial.server.reporter import MOST_WAITING, Reported, Reporter
 from perennial.server.service import Identity, Phase, Service
+from perennial.terms.names import PREDICTION_ID, RECORDED
 
 SIGNATURE = Signature(
     (Column("x", "double"), Column("n", "long"), Column("small", "integer"), Column("word", "string", required=False))

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
-from perennial.terms.part import camel
+from perennial.terms.part import Frozen
 from perennial.terms.text import complaint
 
 Permille = Annotated[int, Field(ge=0, le=1000)]
@@ -14,21 +14,12 @@ Natural = Annotated[int, Field(ge=0)]
 """A count."""
 
 
-class Wire(BaseModel):
+class Wire(Frozen):
     """A message: immutable, camelCase on the wire.
 
     What a newer collector tells beyond this is passed over; what a newer operator asks beyond this is refused
     (`Asked`), because a wish must not be half fulfilled.
     """
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-        alias_generator=camel,
-    )
 
 
 class Asked(Wire):

@@ -19,6 +19,7 @@ from perennial.terms.forms import (
     Share,
 )
 from perennial.terms.kube import EnvVars, Image, Resources, Words
+from perennial.terms.names import GROUP
 from perennial.terms.part import Member, OneOf, Part, exactly_one_of, more_than_0, own_variables, rules
 
 
@@ -239,7 +240,7 @@ class LabelSources(Part):
             max_length=32,
             description=(
                 "The service accounts that labels are taken from, and no others. They prove themselves by a token with "
-                "the audience perennial.dev/<namespace>/<name of the ModelDeployment>."
+                f"the audience {GROUP}/<namespace>/<name of the ModelDeployment>."
             ),
             json_schema_extra={"x-kubernetes-list-type": "set"},
         ),

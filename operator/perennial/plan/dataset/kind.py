@@ -7,7 +7,7 @@ from perennial.api.dataset import DatasetSpec, DatasetStatus
 from perennial.manifests.manifest import Manifest
 from perennial.plan.dataset.observe import DatasetSeen, observe
 from perennial.plan.dataset.planner import plan
-from perennial.plan.kind import AGE, CONDITIONS, Column, Figure, Kind, Sample, condition_path, number
+from perennial.plan.kind import AGE, CONDITIONS, Figure, Kind, Printed, Sample, condition_path, number
 from perennial.terms import names
 
 
@@ -57,14 +57,14 @@ DATASET: Kind[DatasetSeen] = Kind(
         ),
     ),
     columns=(
-        Column(name="Ready", path=condition_path("Ready"), description="Whether runs may use it."),
-        Column(
+        Printed(name="Ready", path=condition_path("Ready"), description="Whether runs may use it."),
+        Printed(
             name="Version", path=".status.version.ordinal", type="integer", description="The newest version's number."
         ),
-        Column(name="Rows", path=".status.version.rows", type="integer", description="Its rows."),
-        Column(name="Reason", path=condition_path("Ready", "reason"), description="Why it is or is not ready."),
-        Column(name="To", path=".status.version.to", description="Its latest event time.", wide=True),
-        Column(name="Digest", path=".status.version.digest", description="Its identity.", wide=True),
+        Printed(name="Rows", path=".status.version.rows", type="integer", description="Its rows."),
+        Printed(name="Reason", path=condition_path("Ready", "reason"), description="Why it is or is not ready."),
+        Printed(name="To", path=".status.version.to", description="Its latest event time.", wide=True),
+        Printed(name="Digest", path=".status.version.digest", description="Its identity.", wide=True),
         AGE,
     ),
     observe=observe,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
 from perennial.manifests.manifest import Manifest
-from perennial.plan.kind import AGE, GATE_METRICS, Column, Kind, condition_path, field
+from perennial.plan.kind import AGE, GATE_METRICS, Kind, Printed, condition_path, field
 from perennial.plan.model_deployment.figures import FIGURES
 from perennial.plan.model_deployment.observe import observe
 from perennial.plan.model_deployment.planner import plan
@@ -41,18 +41,18 @@ MODEL_DEPLOYMENT: Kind[Situation] = Kind(
     spec=ModelDeploymentSpec,
     status=ModelDeploymentStatus,
     columns=(
-        Column(name="Ready", path=condition_path("Ready"), description="Whether it answers as promised."),
-        Column(name="Model", path=".spec.model.name", description="The registered model."),
-        Column(name="Stable", path=".status.stable.modelVersion", description="The model version that answers."),
-        Column(name="Canary", path=".status.canary.modelVersion", description="The model version on trial."),
-        Column(
+        Printed(name="Ready", path=condition_path("Ready"), description="Whether it answers as promised."),
+        Printed(name="Model", path=".spec.model.name", description="The registered model."),
+        Printed(name="Stable", path=".status.stable.modelVersion", description="The model version that answers."),
+        Printed(name="Canary", path=".status.canary.modelVersion", description="The model version on trial."),
+        Printed(
             name="Weight", path=".status.canary.weight.verified", type="integer", description="Its share, in per cent."
         ),
-        Column(name="Verdict", path=".status.canary.slos[0].verdict", description="What the evidence says of it."),
-        Column(
+        Printed(name="Verdict", path=".status.canary.slos[0].verdict", description="What the evidence says of it."),
+        Printed(
             name="SLOs", path=condition_path("SLOsMet"), description="Whether the stable version keeps its promises."
         ),
-        Column(
+        Printed(
             name="Reason", path=condition_path("Ready", "reason"), description="Why it is or is not ready.", wide=True
         ),
         AGE,

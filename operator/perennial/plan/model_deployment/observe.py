@@ -12,7 +12,7 @@ from perennial.plan.model_deployment.seen import SLOTS, ModelDeploymentSeen, Run
 from perennial.plan.model_deployment.situation import Situation, situation
 from perennial.plan.observed import Cache, Fact, owner_of
 from perennial.plan.view import View
-from perennial.terms.names import REQUEST
+from perennial.terms.names import KIND_LABEL, NAME_LABEL, REQUEST
 
 
 def observe(view: View, namespace: str, name: str) -> Situation | None:
@@ -66,4 +66,4 @@ def _newest(cache: Cache, namespace: str, spec: ModelDeploymentSpec) -> str | No
 
 def _of(pod: Manifest, owner: Owner) -> bool:
     labels = pod["metadata"].get("labels", {})
-    return bool(labels.get("perennial.dev/kind") == owner.kind and labels.get("perennial.dev/name") == owner.name)
+    return bool(labels.get(KIND_LABEL) == owner.kind and labels.get(NAME_LABEL) == owner.name)

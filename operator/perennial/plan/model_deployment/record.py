@@ -363,12 +363,7 @@ def concluded(
 
 
 def _identity(want: Wanted) -> dict[str, object]:
-    return {
-        "version": want.version,
-        "model_version": want.model_version,
-        "digest": want.digest,
-        "server": want.server,
-    }
+    return {name: getattr(want, name) for name in ("version", "model_version", "digest", "server")}
 
 
 def _as_deployed(version: Deployed) -> dict[str, object]:

@@ -8,20 +8,23 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from perennial.plan.model_deployment.trust import TOKEN_MOUNT
+from perennial.terms.names import (
+    ADMIN_PORT,
+    COLLECTOR_PORT,
+    PREDICTION_ID,
+    SERVER_PORT,
+    STATISTICS_PORT,
+    TRAFFIC_PORT,
+    VERSION_SLOT,
+)
 from perennial.terms.words import Slot
 
-TRAFFIC_PORT = 8000
-STATISTICS_PORT = 9902
-ADMIN_PORT = 9901
-SLOT_PORT = 8080
-COLLECTOR_PORT = 9900
 WHOLE = 1000
 """The sum of the weights. Kept constant: a sum of 0 would answer 404 to everyone."""
 
 ROUTE_TIMEOUT_SECONDS = 10
 """How long a prediction may take. Above it the client gets a 504, which counts as the slot's failure."""
 EXTENSIONS = "type.googleapis.com/envoy.extensions"
-PREDICTION_ID = "x-perennial-prediction-id"
 
 Json = dict[str, Any]
 
@@ -97,7 +100,7 @@ def _in_cluster(name: str, namespace: str, cluster_domain: str) -> Addresses:
         return f"{name}-{suffix}.{namespace}.svc.{cluster_domain}."
 
     return Addresses(
-        slots={slot: (service(slot), SLOT_PORT) for slot in get_args(Slot)},
+        slots={slot: (service(slot), SERVER_PORT) for slot in get_args(Slot)},
         collector=(service("collector"), COLLECTOR_PORT),
     )
 
@@ -135,7 +138,7 @@ def _traffic(address: tuple[str, int], stable: Slot) -> Json:
                     {
                         "name": slot,
                         "weight": WHOLE if slot == stable else 0,
-                        "response_headers_to_add": [_header("x-perennial-version-slot", slot)],
+                        "response_headers_to_add": [_header(VERSION_SLOT, slot)],
                     }
                     for slot in order
                 ],
@@ -160,7 +163,7 @@ def _untrusted_headers() -> list[Json]:
     """Remove what a client may not say: how often to retry, how long to wait, and our own headers."""
     names = (
         PREDICTION_ID,
-        "x-perennial-version-slot",
+        VERSION_SLOT,
         "x-envoy-max-retries",
         "x-envoy-retry-on",
         "x-envoy-retry-grpc-on",

@@ -9,7 +9,7 @@ from perennial.plan.actions import Create, Plan
 from perennial.plan.training_run import record
 from perennial.plan.training_run.ending import class_of, fail, register_as, said
 from perennial.plan.training_run.gate import disagreement, judge, overall
-from perennial.plan.training_run.marks import UNDER_WAY, in_progress
+from perennial.plan.training_run.marks import BY_VERDICT, UNDER_WAY, in_progress
 from perennial.plan.training_run.observe import TrainingRunSeen, evaluation_name
 from perennial.plan.training_run.resources import desired_evaluation
 from perennial.terms import names, reasons
@@ -84,5 +84,5 @@ def judge_evaluation(seen: TrainingRunSeen, now: datetime) -> Plan | None:
     judged = record.judged(evaluated, verdict, results)
     if verdict is Verdict.PASS:
         return register_as(seen, now, judged)
-    reason = reasons.GATE_REJECTED if verdict is Verdict.FAIL else reasons.GATE_UNDECIDED
+    reason = BY_VERDICT.get(verdict, reasons.GATE_UNDECIDED)
     return fail(seen, now, judged, FailureClass.GATE, said(judged), reason=reason)

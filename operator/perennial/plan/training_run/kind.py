@@ -5,7 +5,17 @@ from typing import Any
 
 from perennial.api.training_run import TrainingRunSpec, TrainingRunStatus
 from perennial.manifests.manifest import Manifest
-from perennial.plan.kind import AGE, CONDITIONS, GATE_METRICS, Column, Figure, Kind, Sample, condition_path, field
+from perennial.plan.kind import (
+    AGE,
+    CONDITIONS,
+    GATE_METRICS,
+    Figure,
+    Kind,
+    Printed,
+    Sample,
+    condition_path,
+    field,
+)
 from perennial.plan.observed import Cache
 from perennial.plan.training_run.observe import TrainingRunSeen, observe
 from perennial.plan.training_run.planner import plan
@@ -54,13 +64,15 @@ TRAINING_RUN: Kind[TrainingRunSeen] = Kind(
     status=TrainingRunStatus,
     immutable_spec="spec is immutable but for suspend: a TrainingRun is one training; create another one",
     columns=(
-        Column(name="Succeeded", path=condition_path("Succeeded"), description="Whether it has succeeded."),
-        Column(name="Reason", path=condition_path("Succeeded", "reason"), description="Where it is, or why it failed."),
-        Column(name="Gate", path=".status.gate.verdict", description="The gate's verdict."),
-        Column(name="Model", path=".spec.model.name", description="The registered model."),
-        Column(name="Version", path=".status.modelVersion", description="The version it became."),
-        Column(name="Run", path=".status.mlflow.runId", description="The run in MLflow.", wide=True),
-        Column(name="Data", path=".status.dataset.digest", description="The data it is pinned to.", wide=True),
+        Printed(name="Succeeded", path=condition_path("Succeeded"), description="Whether it has succeeded."),
+        Printed(
+            name="Reason", path=condition_path("Succeeded", "reason"), description="Where it is, or why it failed."
+        ),
+        Printed(name="Gate", path=".status.gate.verdict", description="The gate's verdict."),
+        Printed(name="Model", path=".spec.model.name", description="The registered model."),
+        Printed(name="Version", path=".status.modelVersion", description="The version it became."),
+        Printed(name="Run", path=".status.mlflow.runId", description="The run in MLflow.", wide=True),
+        Printed(name="Data", path=".status.dataset.digest", description="The data it is pinned to.", wide=True),
         AGE,
     ),
     observe=observe,

@@ -11,12 +11,17 @@ from perennial.plan.conditions import Mark, mark, progress, settle
 from perennial.plan.training_run import record
 from perennial.plan.training_run.observe import TrainingRunSeen
 from perennial.terms import reasons
+from perennial.terms.words import Verdict
 
 TRAINING = (reasons.TRAINING, "The model is trained.")
 STARTED = mark("Running", True, reasons.STARTED, "The training Job is started; nothing holds it up.")
 
 UNDER_WAY = frozenset({JobPhase.ABSENT, JobPhase.WAITING, JobPhase.RUNNING})
 """Phases of a Job that has not ended."""
+
+
+BY_VERDICT = {Verdict.PASS: reasons.GATE_PASSED, Verdict.FAIL: reasons.GATE_REJECTED}
+"""Why a run may go on, or not; any other verdict leaves that open."""
 
 
 def in_progress(
@@ -57,7 +62,7 @@ def stages(status: TrainingRunStatus, running: Mark | None = None) -> tuple[Mark
         evaluated = mark(
             "Evaluated",
             True,
-            status.gate.verdict.value,
+            BY_VERDICT.get(status.gate.verdict, reasons.GATE_UNDECIDED),
             f"The gate says {status.gate.verdict.value}.{_which(status.model)}",
         )
     elif status.model:

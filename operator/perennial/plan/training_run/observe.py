@@ -17,6 +17,7 @@ from perennial.plan.training_run.attempts import attempt
 from perennial.plan.training_run.pin import DatasetFound, Unpinned, pin
 from perennial.plan.view import View
 from perennial.terms import names, reasons
+from perennial.terms.names import DATASET_TAG, DIGEST_TAG, NAME_TAG, NAMESPACE_TAG, TRAINING_RUN_TAG
 from perennial.terms.text import complaint
 
 
@@ -72,7 +73,7 @@ def ensure_run(owner: Owner, spec: TrainingRunSpec, settings: PlanSettings) -> E
         experiment=registered_model(owner, spec, settings),
         uid=owner.uid,
         run_name=owner.name,
-        tags={"perennial.dev/namespace": owner.namespace, "perennial.dev/name": owner.name},
+        tags={NAMESPACE_TAG: owner.namespace, NAME_TAG: owner.name},
     )
 
 
@@ -93,10 +94,10 @@ def register_version(
         run_id=status.mlflow.run_id,
         source=status.model.source,
         tags={
-            "perennial.dev/digest": status.model.digest,
-            "perennial.dev/dataset": status.dataset.digest,
-            "perennial.dev/namespace": owner.namespace,
-            "perennial.dev/training-run": owner.name,
+            DIGEST_TAG: status.model.digest,
+            DATASET_TAG: status.dataset.digest,
+            NAMESPACE_TAG: owner.namespace,
+            TRAINING_RUN_TAG: owner.name,
         },
     )
 

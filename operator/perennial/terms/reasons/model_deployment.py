@@ -1,5 +1,6 @@
 """What answers, what is on trial, the way back to the version before, and retrainings."""
 
+from perennial.terms.names import REQUEST
 from perennial.terms.reasons.reason import Reason
 
 REGISTRY_UNAVAILABLE = Reason(
@@ -84,8 +85,8 @@ BROKEN_AFTER_PROMOTION = Reason(
     "Read the evidence in the message; the version before answers again.",
 )
 ROLLING_BACK = Reason("RollingBack", "the pods of the version before are started, to go back to it", None)
-REQUESTED = Reason("Requested", "somebody asked for it by the annotation perennial.dev/request", None)
-REQUEST_ANSWERED = Reason("RequestAnswered", "what the annotation perennial.dev/request asks for has its answer", None)
+REQUESTED = Reason("Requested", f"somebody asked for it by the annotation {REQUEST}", None)
+REQUEST_ANSWERED = Reason("RequestAnswered", f"what the annotation {REQUEST} asks for has its answer", None)
 SLOS_MET = Reason("SLOsMet", "the matured cohorts keep every critical promise", None)
 NO_OUTCOME_SLO = Reason("NoOutcomeSLO", "no critical SLO goes by outcomes", None)
 SLO_BROKEN = Reason("SLOBroken", "matured cohorts break a promise", "Add spec.retraining, or deploy a better version.")
@@ -101,7 +102,6 @@ RETRAINING_REJECTED = Reason(
     "the TrainingRun of a retraining brought nothing",
     "See the TrainingRun that the message names.",
 )
-GATE_PASSED = Reason("GatePassed", "a retraining passed its gate; its model version is put on trial", None)
 COOLDOWN = Reason(
     "Cooldown",
     "a retraining is asked for sooner than guardrails.cooldownSeconds after the last one",

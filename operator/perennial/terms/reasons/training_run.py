@@ -43,6 +43,9 @@ UNGATED = Reason("Ungated", "there is no gate", None)
 REGISTERED = Reason("Registered", "the model is registered as a version", None)
 NOT_REGISTERED = Reason("NotRegistered", "no version is registered", None)
 SUCCEEDED = Reason("Succeeded", "the model is registered as a version", None)
+GATE_PASSED = Reason(
+    "GatePassed", "the model passed its gate; where a ModelDeployment asked for it, its version is put on trial", None
+)
 GATE_REJECTED = Reason(
     "GateRejected",
     "the model is shown to break a limit, or to be worse than the champion",

@@ -7,12 +7,11 @@ from typing import Any
 from perennial.api.model_deployment import Deployed
 from perennial.manifests.build import child, claim, claim_volume, container, pod, resources
 from perennial.plan.model_deployment.children.parts import deployment, probe, service
-from perennial.plan.model_deployment.children.router import STATS_PORT
-from perennial.plan.model_deployment.children.server import COLLECTOR_PORT
 from perennial.plan.model_deployment.seen import ModelDeploymentSeen
 from perennial.plan.model_deployment.trust import trust
 from perennial.plan.observed import Issuer
 from perennial.terms.kube import Resources
+from perennial.terms.names import COLLECTOR_PORT, STATISTICS_PORT
 
 
 def desired_collector(
@@ -36,7 +35,7 @@ def desired_collector(
         args=[
             *("--database", "/data/collector.sqlite", "--port", str(COLLECTOR_PORT)),
             *("--trust", "/etc/perennial/trust.json"),
-            *("--routers", f"{owner.name}-routers.{owner.namespace}.svc.{settings.cluster_domain}:{STATS_PORT}"),
+            *("--routers", f"{owner.name}-routers.{owner.namespace}.svc.{settings.cluster_domain}:{STATISTICS_PORT}"),
         ],
         mounts={"data": "/data"},
         read_only_mounts={"trust": "/etc/perennial"},

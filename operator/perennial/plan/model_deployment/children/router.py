@@ -6,20 +6,18 @@ from typing import Any
 
 from perennial.manifests.build import Owner, child, container, hashed, pod, resources
 from perennial.plan.model_deployment.children.parts import deployment, probe, service
-from perennial.plan.model_deployment.children.server import SERVER_PORT
 from perennial.plan.model_deployment.router import bootstrap, token_secret
 from perennial.plan.model_deployment.seen import SLOTS
 from perennial.plan.model_deployment.trust import TOKEN_FILE, TOKEN_MOUNT, token_volume
 from perennial.plan.observed import PlanSettings
 from perennial.terms.kube import Resources
+from perennial.terms.names import ADMIN_PORT, SERVER_PORT, SERVICE_PORT, STATISTICS_PORT, STRUCTURE, TRAFFIC_PORT
 from perennial.terms.words import Slot
 
 ROUTER_REPLICAS = 2
-ROUTER_PORT = 8000
-STATS_PORT = 9902
 DRAIN = (
     "import time, urllib.request; "
-    "urllib.request.urlopen('http://127.0.0.1:9901/healthcheck/fail', data=b'', timeout=2); time.sleep(6)"
+    f"urllib.request.urlopen('http://127.0.0.1:{ADMIN_PORT}/healthcheck/fail', data=b'', timeout=2); time.sleep(6)"
 )
 """Envoy answers "draining" to its readiness probe before it stops, so that nobody is sent to it any more."""
 
@@ -47,11 +45,11 @@ def desired_router(owner: Owner, settings: PlanSettings, stable: Slot) -> tuple[
         read_only_mounts={"config": "/etc/envoy", "token": TOKEN_MOUNT},
         resources=resources(Resources(), cpu="50m", memory="96Mi", memory_limit="512Mi"),
         ports=[
-            {"name": "http", "containerPort": ROUTER_PORT, "protocol": "TCP"},
-            {"name": "stats", "containerPort": STATS_PORT, "protocol": "TCP"},
+            {"name": "http", "containerPort": TRAFFIC_PORT, "protocol": "TCP"},
+            {"name": "stats", "containerPort": STATISTICS_PORT, "protocol": "TCP"},
         ],
-        readinessProbe=probe("/ready", STATS_PORT, period=1, failures=2),
-        livenessProbe=probe("/stats/prometheus?usedonly&filter=server.live", STATS_PORT, period=10, failures=6),
+        readinessProbe=probe("/ready", STATISTICS_PORT, period=1, failures=2),
+        livenessProbe=probe("/stats/prometheus?usedonly&filter=server.live", STATISTICS_PORT, period=10, failures=6),
         lifecycle={"preStop": {"exec": {"command": ["python3", "-c", DRAIN]}}},
     )
     routers = deployment(
@@ -65,14 +63,16 @@ def desired_router(owner: Owner, settings: PlanSettings, stable: Slot) -> tuple[
             grace_seconds=30,
         ),
         strategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-        annotations={"perennial.dev/structure": structure},
+        annotations={STRUCTURE: structure},
     )
-    stats = service(f"{owner.name}-routers", owner, "router", port=STATS_PORT, target=STATS_PORT, headless=True)
+    stats = service(
+        f"{owner.name}-routers", owner, "router", port=STATISTICS_PORT, target=STATISTICS_PORT, headless=True
+    )
     stats["spec"]["publishNotReadyAddresses"] = True
     return (
         config,
         routers,
-        service(owner.name, owner, "router", port=80, target=ROUTER_PORT),
+        service(owner.name, owner, "router", port=SERVICE_PORT, target=TRAFFIC_PORT),
         stats,
         *(
             service(

@@ -10,9 +10,7 @@ from perennial.plan.model_deployment.seen import ModelDeploymentSeen
 from perennial.plan.model_deployment.trust import TOKEN_FILE, TOKEN_MOUNT, token_volume
 from perennial.terms import names
 from perennial.terms.kube import EnvVar, Resources
-
-SERVER_PORT = 8080
-COLLECTOR_PORT = 9900
+from perennial.terms.names import COLLECTOR_PORT, SERVER_PORT
 
 
 def desired_slot(seen: ModelDeploymentSeen, deployed: Deployed, replicas: int) -> dict[str, Any]:
