@@ -6,7 +6,7 @@ from typing import Self
 
 from perennial.api.messages.policy import Canary, Policy, SloPolicy
 from perennial.api.messages.state import Brake, Count, SloVerdict
-from perennial.families.slos.base import Counted
+from perennial.families.objective import Counted
 from perennial.stats.evidence import Evidence, Promise, Setting
 from perennial.stats.judge import Levels, judge
 from perennial.stats.ticks import Ticks

@@ -6,7 +6,7 @@ from typing import Self
 
 from perennial.api.messages.policy import Policy, SloPolicy
 from perennial.api.messages.state import Count, SloVerdict
-from perennial.families.slos.base import Counted
+from perennial.families.objective import Counted
 from perennial.stats.rates import rate_interval
 from perennial.stats.ticks import Ticks
 from perennial.stats.watching import Detector

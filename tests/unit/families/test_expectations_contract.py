@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from perennial.api.dataset import DatasetSpec, Schema
+from perennial.families.expectation import Expect
 from perennial.families.expectations import ColumnFacts, Expectation, FileFacts, kinds
-from perennial.families.expectations.base import Expect
 from perennial.schema.structural import structural
 from perennial.terms import reasons
 from perennial.terms.part import Part

@@ -8,8 +8,8 @@ from typing import Annotated, Final
 from pydantic import AwareDatetime, Field
 
 from perennial.api.messages.wire import Asked, Permille
+from perennial.families.objective import Counted
 from perennial.families.slos import Outcome
-from perennial.families.slos.base import Counted
 from perennial.families.slos.requests import Requests
 from perennial.terms.words import Role, Slot
 

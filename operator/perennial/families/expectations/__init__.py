@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from perennial.families.expectations.base import (
+from perennial.families.expectation import (
     ALL_TYPES,
     GREATEST,
     LEAST,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from perennial.families.expectations.base import ALL_TYPES, MISSING, Content, Expect, Judgement, verdict
+from perennial.families.expectation import ALL_TYPES, MISSING, Content, Expect, Judgement, verdict
 from perennial.terms import reasons
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from perennial.families.expectations.base import (
+from perennial.families.expectation import (
     GREATEST,
     LEAST,
     NUMBERS,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from perennial.families.expectations.base import Content, Expect, Judgement, between, verdict
+from perennial.families.expectation import Content, Expect, Judgement, between, verdict
 from perennial.terms import reasons
 from perennial.terms.part import rules
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from perennial.families.guardrails.base import Evidence, Guardrail, Past, Refusal
+from perennial.families.guardrail import Evidence, Guardrail, Past, Refusal
 from perennial.families.guardrails.cooldown import Cooldown
 from perennial.families.guardrails.max_per_day import MaxPerDay
 from perennial.families.guardrails.new_evidence import NewEvidence

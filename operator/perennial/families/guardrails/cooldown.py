@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from perennial.families.guardrails.base import Past, Refusal
+from perennial.families.guardrail import Past, Refusal
 from perennial.terms import reasons
 from perennial.terms.part import Scalar
 

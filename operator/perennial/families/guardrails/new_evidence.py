@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
-from perennial.families.guardrails.base import Past, Refusal
+from perennial.families.guardrail import Past, Refusal
 from perennial.terms import reasons
 
 

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from perennial.families.metrics.base import (
+from perennial.families.metric import (
     UNKNOWN,
     Bounds,
     Direction,

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from perennial.families.metrics.base import FloatArray, Mask, Rate, Worked
+from perennial.families.metric import FloatArray, Mask, Rate, Worked
 
 
 class ErrorRate(Rate):

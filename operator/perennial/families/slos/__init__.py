@@ -4,7 +4,7 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
-from perennial.families.slos.base import Counted, Judged, Objective
+from perennial.families.objective import Counted, Judged, Objective
 from perennial.families.slos.outcome import Outcome
 from perennial.families.slos.requests import Requests
 from perennial.terms.forms import PartName

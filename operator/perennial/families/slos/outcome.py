@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
 from perennial.families.metrics import Ends, OneMetric, limit_rules
-from perennial.families.slos.base import Judged, Objective
+from perennial.families.objective import Judged, Objective
 from perennial.stats.outcomes import (
     REFERENCE_SIZE,
     Labelled,

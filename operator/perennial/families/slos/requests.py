@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from perennial.families.slos.base import Counted, Judged
+from perennial.families.objective import Counted, Judged
 from perennial.stats.evidence import Promise
 from perennial.stats.judge import Judgement
 from perennial.stats.ticks import REJECTED, REQUESTS

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from perennial.families.triggers.base import Ask, BrokenPromise, Known, Trigger
+from perennial.families.trigger import Ask, BrokenPromise, Known, Trigger
 from perennial.families.triggers.slo import SloBroken
 from perennial.terms.forms import PartName
 from perennial.terms.part import OneOf

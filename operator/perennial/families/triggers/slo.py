@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
-from perennial.families.triggers.base import Ask, Known
+from perennial.families.trigger import Ask, Known
 from perennial.terms import reasons
 from perennial.terms.forms import PartName
 from perennial.terms.part import Scalar
