@@ -2,10 +2,24 @@
 
 from collections.abc import Mapping
 
+from perennial.families.metrics import OneMetric
+from perennial.families.slos import SLO, critical_on_trial
+from perennial.families.triggers import RetrainingTrigger
 from perennial.schema.compatibility import Break
+from perennial.terms.part import OneOf, camel, exactly_one_of
 
 Argued = Mapping[str, tuple[tuple[str, str], ...]]
 """Why, and what breaks for that: where, and what."""
+
+
+def _rule(message: str) -> str:
+    return f"must hold, and need not: {message}"
+
+
+def _one_of(family: type[OneOf]) -> str:
+    """Return the sentence that one of a family's members is set, with those that there are by now."""
+    return exactly_one_of(*map(camel, family.types))[1]
+
 
 _DATASET: Argued = {
     "the format, the refresh and the split are chosen by a field, so that others can stand beside them": (
@@ -38,14 +52,8 @@ _DATASET: Argued = {
 _MODEL_DEPLOYMENT: Argued = {
     "an SLO says what it is about by a field, so that another kind is another field": (
         ("ModelDeployment spec.slos[].errorRate", "is gone"),
-        ("ModelDeployment spec.slos[]", "must hold, and need not: exactly one of outcome, requests must be set"),
-        (
-            "ModelDeployment spec",
-            (
-                "must hold, and need not: slos needs a Critical SLO that judges canaries (requests): nothing is "
-                "promoted on no measurement"
-            ),
-        ),
+        ("ModelDeployment spec.slos[]", _rule(_one_of(SLO))),
+        ("ModelDeployment spec", _rule(critical_on_trial("slos")[1])),
     ),
     "an outcome says by a field which metric it is of, and may be compared with its own beginning": (
         ("ModelDeployment spec.slos[].outcome.metric", "is gone"),
@@ -57,24 +65,16 @@ _MODEL_DEPLOYMENT: Argued = {
         *(
             ("ModelDeployment spec.slos[].outcome", f"must hold, and need not: {must}")
             for must in (
-                "exactly one of errorRate, falseNegativeRate, falsePositiveRate must be set",
+                _one_of(OneMetric),
                 "outcome needs max, maxIncrease or both",
-                "maxIncrease must be at least 0",
-                "max of errorRate must be above 0 and below 1",
-                "max of falseNegativeRate must be above 0 and below 1",
-                "max of falsePositiveRate must be above 0 and below 1",
             )
         ),
     ),
     "a trigger has a name, and says what it is about by a field, so that others can stand beside SLOs": (
         ("ModelDeployment spec.retraining.triggers", "list-map-keys was ['slo'], is none"),
         ("ModelDeployment spec.retraining.triggers", "list-type was map, is atomic"),
-        (
-            "ModelDeployment spec.retraining.triggers",
-            "must hold, and need not: triggers must have names of their own",
-        ),
         ("ModelDeployment spec.retraining.triggers[].name", "is required, and was not"),
-        ("ModelDeployment spec.retraining.triggers[]", "must hold, and need not: exactly one of slo must be set"),
+        ("ModelDeployment spec.retraining.triggers[]", _rule(_one_of(RetrainingTrigger))),
         (
             "ModelDeployment spec",
             (
@@ -122,7 +122,6 @@ _MODEL_DEPLOYMENT: Argued = {
 """What is written otherwise in a ModelDeployment now: why, and where."""
 
 _GATES = ("TrainingRun spec.gate", "ModelDeployment spec.retraining.template.gate")
-_RATES = ("errorRate", "falseNegativeRate", "falsePositiveRate")
 _DECIMAL = r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$"
 
 _TRAINING_RUN: Argued = {
@@ -130,7 +129,7 @@ _TRAINING_RUN: Argued = {
         (f"{gate}.metrics[]{field}", what)
         for gate in _GATES
         for field, what in (
-            ("", f"must hold, and need not: exactly one of {', '.join(_RATES)} must be set"),
+            ("", _rule(_one_of(OneMetric))),
             (".name", "maxLength was free, is 63"),
             (".name", "minLength was free, is 1"),
             (".name", "pattern was free, is ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
@@ -143,11 +142,6 @@ _TRAINING_RUN: Argued = {
         for field, what in (
             (".max", rf"pattern was ^0\.[0-9]{{0,8}}[1-9][0-9]{{0,8}}$, is {_DECIMAL}"),
             (".maxRegression", rf"pattern was ^(0\.[0-9]{{1,9}}|1(\.0{{1,9}})?|0)$, is {_DECIMAL}"),
-            *(("", f"must hold, and need not: max of {rate} must be above 0 and below 1") for rate in _RATES),
-            *(
-                ("", f"must hold, and need not: maxRegression of {rate} must be at least 0 and at most 1")
-                for rate in _RATES
-            ),
         )
     ),
     "what is measured of so many metrics fits a container's termination message": tuple(

@@ -6,7 +6,8 @@ tell (a pattern or a rule in CEL that is not what it was), it counts as a break,
 `perennial.schema.argued`.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,7 +133,27 @@ def _lists(old: Schema, new: Schema) -> Iterator[str]:
 
 
 def _rules(old: Schema, new: Schema) -> Iterator[str]:
-    known = {rule["rule"] for rule in old.get("x-kubernetes-validations", ())}
+    """Rules that what was right may break. No object of old has a field that is new: what it rules out is no news."""
+    absent = _names(new) - _names(old)
+    known = {_without(rule["rule"], absent) for rule in old.get("x-kubernetes-validations", ())}
     for rule in new.get("x-kubernetes-validations", ()):
-        if rule["rule"] not in known:
+        now = _without(rule["rule"], absent)
+        if now is not None and now not in known:
             yield f"must hold, and need not: {rule['message']}"
+
+
+def _names(node: Schema) -> set[str]:
+    """Return the names of all fields below a node."""
+    found = {*node.get("properties", {})}
+    below = [*node.get("properties", {}).values(), node.get("items"), node.get("additionalProperties")]
+    return found.union(*(_names(each) for each in below if isinstance(each, Mapping)))
+
+
+def _without(rule: str, absent: Iterable[str]) -> str | None:
+    """Return what a rule asks of an object that has none of some fields; None: nothing."""
+    for name in absent:
+        has = rf"has\(\w+(\.\w+)*\.{name}\)"
+        if re.search(rf"(^|, )!{has} \|\| ", rule):
+            return None
+        rule = re.sub(rf" \+ \({has} \? 1 : 0\)| \|\| {has}", "", rule)
+    return rule

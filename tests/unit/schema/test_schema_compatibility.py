@@ -11,6 +11,7 @@ import yaml
 from cluster.last_release import last_release, unpack
 from perennial.plan.kinds import KINDS
 from perennial.schema.__main__ import broken
+from perennial.schema.argued import ARGUED
 from perennial.schema.compatibility import breaks
 from perennial.schema.crd import definition
 
@@ -210,12 +211,68 @@ def test_a_version_that_was_not_served_may_go() -> None:
 # --- the command ---
 
 
+def one_of(*members: str) -> Field:
+    """Return a choice with a rule of each of its members, as those of families are."""
+    count = " + ".join(f"(has(self.{name}) ? 1 : 0)" for name in members)
+    rules = [{"rule": f"{count} == 1", "message": f"exactly one of {', '.join(members)} must be set"}]
+    rules += [
+        {"rule": f"!has(self.{name}) || has(self.column)", "message": f"{name} needs a column"} for name in members
+    ]
+    properties = {"column": {"type": "string"}, **{name: {"type": "object"} for name in members}}
+    return {"type": "object", "properties": properties, "x-kubernetes-validations": rules}
+
+
+def grown(old: Field, new: Field, *rules: str) -> list[str]:
+    """Return the breaks where a choice became another one, with these rules of its parent before and now."""
+    made = []
+    for field, rule in zip((old, new), rules or ("", ""), strict=True):
+        made.append(crd())
+        spec = spec_of(made[-1])
+        spec["properties"]["choices"] = {"type": "array", "items": field}
+        if rule:
+            spec["x-kubernetes-validations"].append({"rule": rule, "message": "the parent's"})
+    return [str(item) for item in breaks(*made)]
+
+
+def test_one_more_member_breaks_nobody() -> None:
+    assert grown(one_of("first", "second"), one_of("first", "second", "third")) == []
+    lists = [
+        f"self.choices.exists(s, ({' || '.join(f'has(s.{name})' for name in names)}) && true)"
+        for names in (("first",), ("first", "third"))
+    ]
+    assert grown(one_of("first"), one_of("first", "third"), *lists) == []
+    typed = "!has(self.choices) || self.choices.all(e, !has(e.third) || e.column == 'x')"
+    assert grown(one_of("first"), one_of("first", "third"), "", typed) == []
+
+
+def test_a_rule_that_asks_more_of_what_there_was_is_a_break() -> None:
+    assert grown(one_of("first"), one_of("second")) == [
+        "Thing spec.choices[]: must hold, and need not: exactly one of second must be set",
+        "Thing spec.choices[].first: is gone",
+    ]
+    more = one_of("first", "third")
+    more["x-kubernetes-validations"].append({"rule": "has(self.first) || has(self.third)", "message": "M"})
+    assert grown(one_of("first"), more) == ["Thing spec.choices[]: must hold, and need not: M"]
+    narrower = "self.choices.all(e, has(e.column) && (!has(e.third) || e.column == 'x'))"
+    assert grown(one_of("first"), one_of("first", "third"), "", narrower) == [
+        "Thing spec: must hold, and need not: the parent's"
+    ]
+
+
 def test_the_last_releases_users_are_not_broken(tmp_path: Path) -> None:
     unpack(last_release(), ["crds"], tmp_path / "release")
     assert broken(tmp_path / "release" / "crds") == []
+    found = {
+        each
+        for kind in KINDS
+        for each in breaks(
+            yaml.safe_load((tmp_path / "release" / "crds" / f"{kind.names.plural}.yaml").read_text()), definition(kind)
+        )
+    }
+    assert ARGUED.keys() - found == set(), "what breaks nobody needs no argument"
 
 
-def test_breaks_and_idle_arguments_are_told(tmp_path: Path) -> None:
+def test_breaks_are_told(tmp_path: Path) -> None:
     was = copy.deepcopy(definition(KINDS[0]))
     (version,) = was["spec"]["versions"]
     version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["colour"] = {"type": "string"}

@@ -16,7 +16,9 @@ import pytest
 from worker_process import Worker, write_parquet
 
 from perennial.api.messages.check import CheckReport
+from perennial.families.expectations import kinds
 from perennial.terms.finding import Finding
+from perennial.terms.part import exactly_one_of
 from perennial.terms.words import Verdict
 from perennial.worker.check import check, fitted, requested
 from perennial.worker.errors import BadArguments, StorageFailed, Unavailable
@@ -273,14 +275,14 @@ def test_what_blocks_is_told_before_what_warns(source: Path, snapshots: Path) ->
 @pytest.mark.parametrize(
     ("item", "sentence"),
     [
-        ({"column": "late", "unique": {}}, "expectations[1].unique: is not known to this release"),
+        ({"column": "late", "neverHeardOf": {}}, "expectations[1].neverHeardOf: is not known to this release"),
         (
             {"column": "hour", "range": {"min": "1", "tolerance": "0.1"}},
             "expectations[1].range.tolerance: is not known",
         ),
         ({"column": "hour", "notNull": {}, "groupBy": ["hour"]}, "expectations[1].groupBy: is not known"),
         ({"column": "hour", "notNull": {}, "severity": "Fatal"}, "expectations[1].severity: must be 'Error' or 'Warn'"),
-        ({"column": "hour"}, "exactly one of notNull, range, rowCount must be set"),
+        ({"column": "hour"}, exactly_one_of(*kinds())[1]),
         ({"notNull": {}}, "notNull needs a column"),
         ({"column": "hour", "rowCount": {"min": 1}}, "rowCount must not have a column"),
     ],
