@@ -189,7 +189,7 @@ class Room:
         (
             of("ModelDeployment", DEPLOYMENT, SERVING),
             ("Ready", "False"),
-            ("spec.slos[0]: exactly one of outcome, requests must be set", "spec.slos[1].outcome: exactly one of"),
+            ("spec.slos[0]: exactly one of ", "spec.slos[1].outcome: exactly one of"),
             ('`requests: {max: "0.01"}`', "falseNegativeRate", "`name: wrong`"),
         ),
         (
