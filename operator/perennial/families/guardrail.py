@@ -7,10 +7,14 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What a retraining is asked for on: the last cohort of the alarm, and the newest version of the data."""
+    """What a retraining is asked for on: the last cohort of the alarm, the newest version of the data, the template.
+
+    `template` is a hash of it; None where that was not recorded yet.
+    """
 
     cohort: datetime | None = None
     dataset: str | None = None
+    template: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,9 +16,15 @@ class BrokenPromise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """All that a trigger may look at. `broken`: the SLOs that the version which answers breaks, by name."""
+    """All that a trigger may look at.
+
+    `broken`: the SLOs that the version which answers breaks, by name. `dataset`: the digest of the newest version of
+    the data; `learnt_from`: of the one that was that when a retraining was started last; None where there is none.
+    """
 
     broken: Mapping[str, BrokenPromise]
+    dataset: str | None = None
+    learnt_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

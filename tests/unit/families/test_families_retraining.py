@@ -1,5 +1,6 @@
 """What every trigger and every guardrail of retraining must say, and that each says it of the right moments."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from perennial.terms.reasons import Reason
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 COHORT = NOW - timedelta(days=2)
 TRIGGERS = {camel(name): RetrainingTrigger.model_fields[name] for name in RetrainingTrigger.members}
+NAMED = {camel(name): member for name, member in RetrainingTrigger.types.items()}
 GUARDRAILS = {camel(name): field for name, field in Guardrails.model_fields.items()}
 
 
@@ -25,7 +27,7 @@ def ago(**how: float) -> datetime:
 @pytest.mark.parametrize("kind", TRIGGERS)
 def test_every_trigger_is_described_and_its_example_is_read_as_it_is_written(kind: str) -> None:
     assert (TRIGGERS[kind].description or "").endswith(".")
-    (member,) = (each for each in RetrainingTrigger.types.values())
+    member = NAMED[kind]
     made = RetrainingTrigger.model_validate({"name": "x", kind: member.example})
     assert isinstance(made.trigger(), Trigger)
     assert made.json_data() == {"name": "x", kind: member.example}
@@ -43,7 +45,7 @@ def test_every_guardrail_is_described_and_its_example_is_read_as_it_is_written(k
 
 
 def test_a_trigger_of_no_known_kind_is_refused() -> None:
-    with pytest.raises(ValidationError, match="exactly one of .*slo.* must be set, but none that this release knows is"):
+    with pytest.raises(ValidationError, match=r"exactly one of .*slo.* must be set, but none"):
         RetrainingTrigger.model_validate({"name": "x", "schedule": "0 3 * * *"})
 
 
@@ -94,6 +96,16 @@ ASKED = Evidence(cohort=COHORT, dataset="new")
             id="a later cohort and new data",
         ),
         pytest.param(Past(asked=Evidence(), last=Evidence()), None, None, id="a trigger that is about neither"),
+        *(
+            pytest.param(
+                Past(asked=replace(ASKED, template=now), last=replace(ASKED, template=then)), reason, None, id=why
+            )
+            for then, now, reason, why in (
+                ("one", "other", None, "the same cohort and data, another template"),
+                ("one", "one", "NothingNew", "the very same template, too"),
+                (None, "one", "NothingNew", "nobody recorded the template then"),
+            )
+        ),
     ],
 )
 def test_who_refuses_and_until_when(past: Past, reason: str | None, until: datetime | None) -> None:
@@ -113,7 +125,8 @@ def test_what_waiting_cannot_cure_is_said_before_what_it_can() -> None:
     assert nothing_new is not None
     assert (nothing_new.reason, nothing_new.until) == ("NothingNew", None)
     assert (
-        nothing_new.message == "The last one learnt from this already: another one needs a later cohort and new data."
+        nothing_new.message
+        == "The last one learnt from this already: another one needs a later cohort and new data, or another template."
     )
     older = Evidence(cohort=COHORT - timedelta(days=1), dataset="old")
     cooling = Guardrails().refuses(Past(starts=started, asked=ASKED, last=older), NOW)

@@ -163,6 +163,16 @@ FAILURE = {"class": "Gate", "message": "falseNegativeRate 0.700 is above 0.5."}
             ["RetrainingStarted"],
             id="the older of two is 24 hours ago",
         ),
+        pytest.param(
+            world(
+                known(startedTimes=[ago(80000)], lastCohort=COHORT, lastDataset=DIGEST, lastTemplate="another"),
+                BROKEN,
+                dataset(READY_STATUS),
+            ),
+            "Started SLOBroken, one runs",
+            ["RetrainingStarted"],
+            id="nothing new but the template",
+        ),
         # the same again
         pytest.param(
             world(STALE, BROKEN), "Refused NothingNew, none runs", ["RetrainingRefused"], id="no later cohort"
@@ -395,14 +405,18 @@ def test_no_retraining_without_a_template() -> None:
 
 
 def day_by_day(
-    days: int, alarm: Callable[[int, timedelta], list[MonitorVerdict]], data: Callable[[int], int], **how: Any
+    days: int,
+    alarm: Callable[[int, timedelta], list[MonitorVerdict]],
+    data: Callable[[int], int],
+    *,
+    status: Mapping[str, Any] = STABLE,
+    **how: Any,
 ) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """Return status and runs after days of looks each three hours, by a planner that knows status alone of before.
 
     Each run's gate refuses its model. `alarm`: what the collector says, by the day and the time since the beginning;
     `data`: the number of the newest version of the data, by the day.
     """
-    status: Mapping[str, Any] = STABLE
     runs: dict[str, Any] = {}
     for hours in range(0, 24 * days, 3):
         newest = dataset({**READY_STATUS, "version": {**VERSION, "digest": f"sha256:{data(hours // 24):064d}"}})
@@ -431,6 +445,17 @@ def test_an_alarm_that_does_not_change_asks_once_however_often_the_gate_refuses(
     status, runs = day_by_day(10, lambda *_: BROKEN, lambda day: day)
     assert len(runs) == 1
     assert outcomes(status) == [("Refused", "NothingNew"), ("Rejected", "GateFailure"), ("Started", "SLOBroken")]
+
+
+def test_what_it_is_trained_by_is_recorded_so_that_a_change_is_tried_once() -> None:
+    status, _ = day_by_day(1, lambda *_: BROKEN, lambda _: 0)
+    template = {**RETRAINING["retraining"]["template"], "seed": 9}
+    spec = {**RETRAINING, "retraining": {**RETRAINING["retraining"], "template": template}}
+    kept = status["retraining"]["lastTemplate"]
+    again, runs = day_by_day(2, lambda *_: BROKEN, lambda _: 0, status=status, spec=spec)
+    assert len(runs) == 1
+    assert again["retraining"]["lastTemplate"] != kept
+    assert outcomes(again)[:3] == [("Refused", "NothingNew"), ("Rejected", "GateFailure"), ("Started", "SLOBroken")]
 
 
 def test_an_alarm_that_goes_on_asks_once_while_the_data_is_what_it_was() -> None:

@@ -161,6 +161,9 @@ class RetrainingStatus(Part):
     last_dataset: Annotated[
         Digest | None, Field(description="The newest version of the data when the last one was started.")
     ] = None
+    last_template: Annotated[
+        str | None, Field(max_length=64, description="A hash of the template that the last one was started with.")
+    ] = None
     next_eligible_time: Annotated[Time | None, Field(description="Before this, the guardrails refuse another.")] = None
     decisions: Annotated[
         tuple[RetrainingDecision, ...], Field(max_length=10, description="The last ten, newest first.")

@@ -8,19 +8,22 @@ from perennial.terms import reasons
 
 
 class NewEvidence:
-    """A second retraining needs cohorts and data that the first had not: on the same ones it would learn the same."""
+    """A second retraining needs cohorts and data that the first had not: on the same ones it would learn the same.
+
+    Unless it is to be trained otherwise: a template that somebody has changed is tried once, on what there is.
+    """
 
     example: ClassVar[Any] = None
 
     def refuses(self, past: Past, now: datetime) -> Refusal | None:  # noqa: ARG002 - time alone brings nothing new
         """Refuse what was asked before: on no later cohort, or on the same version of the data."""
         last, asked = past.last, past.asked
-        if last is None:
+        if last is None or (None not in {last.template, asked.template} and asked.template != last.template):
             return None
         older = asked.cohort is not None and last.cohort is not None and asked.cohort <= last.cohort
         same = asked.dataset is not None and asked.dataset == last.dataset
         if not older and not same:
             return None
         missing = " and ".join(what for what, lacks in (("a later cohort", older), ("new data", same)) if lacks)
-        message = f"The last one learnt from this already: another one needs {missing}."
+        message = f"The last one learnt from this already: another one needs {missing}, or another template."
         return Refusal(reason=reasons.NOTHING_NEW, message=message, until=None)

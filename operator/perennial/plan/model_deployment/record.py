@@ -22,6 +22,7 @@ from perennial.api.model_deployment import (
     Stable,
     WeightStatus,
 )
+from perennial.families.guardrails import Evidence
 from perennial.plan.actions import Emit
 from perennial.plan.model_deployment.wanted import Wanted
 from perennial.terms import reasons
@@ -282,8 +283,7 @@ def retraining_started(
     known: RetrainingStatus,
     decision: RetrainingDecision,
     *,
-    cohort: datetime | None,
-    dataset: str | None,
+    evidence: Evidence,
     eligible: datetime,
     now: datetime,
 ) -> Transition:
@@ -293,8 +293,9 @@ def retraining_started(
         current_run=decision.run,
         last_started_time=now,
         started_times=(*(time for time in known.started_times if now - time < DAY), now),
-        last_cohort=cohort,
-        last_dataset=dataset,
+        last_cohort=evidence.cohort,
+        last_dataset=evidence.dataset,
+        last_template=evidence.template,
         next_eligible_time=eligible,
         decisions=(decision, *known.decisions)[:KEPT],
     )

@@ -89,8 +89,7 @@ def starts(situation: Situation, now: datetime) -> Transition | None:
         situation.status,
         known,
         decision,
-        cohort=found.evidence.cohort,
-        dataset=found.evidence.dataset,
+        evidence=found.evidence,
         eligible=next_one.until if next_one is not None and next_one.until is not None else now,
         now=now,
     )
@@ -108,12 +107,13 @@ def asked(situation: Situation, now: datetime) -> Requested | None:
         return None
     if not _is_settled(situation):
         return None
-    facts = Known(broken=_broken(situation, stable.version))
+    template, dataset = hashed(retraining.template.json_data()), situation.seen.dataset
+    facts = Known(broken=_broken(situation, stable.version), dataset=dataset, learnt_from=known.last_dataset)
     found = []
     for trigger in retraining.triggers:
         ask = trigger.trigger().asks(facts, now)
         if ask is not None:
-            evidence = Evidence(cohort=ask.cohort, dataset=situation.seen.dataset)
+            evidence = Evidence(cohort=ask.cohort, dataset=dataset, template=template)
             refusal = _refusal(retraining, known, evidence, now)
             found.append(Requested(trigger=trigger.name, ask=ask, evidence=evidence, refusal=refusal))
     return min(found, key=_how_far, default=None)
@@ -153,8 +153,10 @@ def _broken(situation: Situation, version: str) -> dict[str, BrokenPromise]:
 
 def _refusal(retraining: Retraining, known: RetrainingStatus, evidence: Evidence, now: datetime) -> Refusal | None:
     starts_ = {*known.started_times, *((known.last_started_time,) if known.last_started_time else ())}
-    last = Evidence(cohort=known.last_cohort, dataset=known.last_dataset) if known.started else None
-    return retraining.guardrails.refuses(Past(starts=tuple(sorted(starts_)), asked=evidence, last=last), now)
+    last = Evidence(cohort=known.last_cohort, dataset=known.last_dataset, template=known.last_template)
+    return retraining.guardrails.refuses(
+        Past(starts=tuple(sorted(starts_)), asked=evidence, last=last if known.started else None), now
+    )
 
 
 def _known(situation: Situation) -> RetrainingStatus:

@@ -115,5 +115,5 @@ DAILY_LIMIT = Reason(
 NOTHING_NEW = Reason(
     "NothingNew",
     "a retraining is asked for on cohorts or data that the last one was started on already",
-    "Wait for new data and later cohorts; or create a TrainingRun by hand with other parameters.",
+    "Wait for new data and later cohorts; or change the template: another one is tried once.",
 )
