@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from perennial.terms.reasons import Reason
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
@@ -30,7 +32,7 @@ class Past:
 class Refusal:
     """Why no retraining may start now, and from when on time alone would allow one; None: time alone never will."""
 
-    reason: str
+    reason: Reason
     message: str
     until: datetime | None
 
@@ -41,6 +43,8 @@ class Guardrail(Protocol):
 
     example: ClassVar[Any]
     """What somebody may write, for the reference and for tests."""
+    reason: ClassVar[Reason]
+    """Why a retraining is not started where it refuses one."""
 
     def refuses(self, past: Past, now: datetime) -> Refusal | None:
         """Return why another retraining may not start now, or None."""

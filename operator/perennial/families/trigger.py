@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from perennial.terms.reasons import Reason
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenPromise:
@@ -31,7 +33,7 @@ class Known:
 class Ask:
     """That a retraining is asked for: why, and the last cohort that it is asked for on, where it is on cohorts."""
 
-    reason: str
+    reason: Reason
     message: str
     cohort: datetime | None = None
 
@@ -42,6 +44,8 @@ class Trigger(Protocol):
 
     example: ClassVar[Any]
     """What somebody may write, for the reference and for tests."""
+    reason: ClassVar[Reason]
+    """Why a retraining is started where it asks for one."""
 
     def asks(self, known: Known, now: datetime) -> Ask | None:
         """Return why a retraining should start, or None."""

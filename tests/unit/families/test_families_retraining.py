@@ -28,6 +28,7 @@ def ago(**how: float) -> datetime:
 def test_every_trigger_is_described_and_its_example_is_read_as_it_is_written(kind: str) -> None:
     assert (TRIGGERS[kind].description or "").endswith(".")
     member = NAMED[kind]
+    assert isinstance(member.reason, Reason)
     made = RetrainingTrigger.model_validate({"name": "x", kind: member.example})
     assert isinstance(made.trigger(), Trigger)
     assert made.json_data() == {"name": "x", kind: member.example}
@@ -42,6 +43,7 @@ def test_every_guardrail_is_described_and_its_example_is_read_as_it_is_written(k
     example: Any = member.example  # type: ignore[attr-defined]
     assert Guardrails.model_validate({kind: example}).json_data()[kind] == example
     assert all(isinstance(each, Guardrail) for each in Guardrails().members())
+    assert all(isinstance(each.reason, Reason) for each in Guardrails().members())
 
 
 def test_a_trigger_of_no_known_kind_is_refused() -> None:

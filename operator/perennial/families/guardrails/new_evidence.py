@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from perennial.families.guardrail import Past, Refusal
 from perennial.terms import reasons
+from perennial.terms.reasons import Reason
 
 
 class NewEvidence:
@@ -14,6 +15,7 @@ class NewEvidence:
     """
 
     example: ClassVar[Any] = None
+    reason: ClassVar[Reason] = reasons.NOTHING_NEW
 
     def refuses(self, past: Past, now: datetime) -> Refusal | None:  # noqa: ARG002 - time alone brings nothing new
         """Refuse what was asked before: on no later cohort, or on the same version of the data."""
@@ -26,4 +28,4 @@ class NewEvidence:
             return None
         missing = " and ".join(what for what, lacks in (("a later cohort", older), ("new data", same)) if lacks)
         message = f"The last one learnt from this already: another one needs {missing}, or another template."
-        return Refusal(reason=reasons.NOTHING_NEW, message=message, until=None)
+        return Refusal(reason=self.reason, message=message, until=None)
