@@ -172,6 +172,7 @@ GATE_METRICS = (
     '`{name: missed, falseNegativeRate: {threshold: "0.5"}, maxRegression: "0.02"}`.'
 )
 """What is said of a gate of the last release, wherever it stands."""
+TOO_MANY_METRICS = "Release 0.2 took up to 16 metrics in a gate: keep those that decide, 10 at most."
 
 CONDITIONS: Figure[Any] = Figure(
     name="perennial_condition",

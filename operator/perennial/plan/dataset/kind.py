@@ -70,5 +70,8 @@ DATASET: Kind[DatasetSeen] = Kind(
     observe=observe,
     plan=plan,
     looks_at={},
+    renamed={
+        "source.format": "Release 0.2 had the format as a word: leave it out, or write `format: {parquet: {}}`.",
+    },
     figures=FIGURES,
 )

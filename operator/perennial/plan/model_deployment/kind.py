@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from perennial.api.model_deployment import ModelDeploymentSpec, ModelDeploymentStatus
 from perennial.manifests.manifest import Manifest
-from perennial.plan.kind import AGE, GATE_METRICS, Kind, Printed, condition_path, field
+from perennial.plan.kind import AGE, GATE_METRICS, TOO_MANY_METRICS, Kind, Printed, condition_path, field
 from perennial.plan.model_deployment.figures import FIGURES
 from perennial.plan.model_deployment.observe import observe
 from perennial.plan.model_deployment.planner import plan
@@ -74,5 +74,6 @@ MODEL_DEPLOYMENT: Kind[Situation] = Kind(
         "retraining.triggers[].name": "Release 0.2 had triggers without a name: write, for example, `name: wrong`.",
         "retraining.template.gate.metrics[]": GATE_METRICS,
         "retraining.template.gate.metrics[].name": GATE_METRICS,
+        "retraining.template.gate.metrics": TOO_MANY_METRICS,
     },
 )

@@ -9,6 +9,7 @@ from perennial.plan.kind import (
     AGE,
     CONDITIONS,
     GATE_METRICS,
+    TOO_MANY_METRICS,
     Figure,
     Kind,
     Printed,
@@ -80,10 +81,14 @@ TRAINING_RUN: Kind[TrainingRunSeen] = Kind(
     looks_at={names.DATASET.kind: _runs_of_dataset},
     registered_model=lambda run: field(run, "spec", "model", "name"),
     figures=FIGURES,
-    renamed=dict.fromkeys(
-        ("gate.metrics[]", "gate.metrics[].name"),
-        f"{GATE_METRICS} A TrainingRun can't be changed: create another one.",
-    ),
+    renamed={
+        path: f"{hint} A TrainingRun can't be changed: create another one."
+        for path, hint in (
+            ("gate.metrics[]", GATE_METRICS),
+            ("gate.metrics[].name", GATE_METRICS),
+            ("gate.metrics", TOO_MANY_METRICS),
+        )
+    },
     ended=lambda run: field(run, "status", "terminalState") is not None,
     unreadable_summary="Unknown",
 )
