@@ -16,8 +16,6 @@ from typing import Any, Final
 from perennial.manifests.manifest import Manifest
 from perennial.terms.names import APPLIED
 
-"""The annotation on each child that carries the hash of the intent it was last applied with."""
-
 _QUANTITY: Final = re.compile(r"^([+-]?\d+(?:\.\d*)?)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")
 _QUANTITIES: Final = re.compile(r"\.(requests|limits|capacity|hard)\.|\.sizeLimit$|\.divisor$")
 """Where a string is an amount, not a text."""

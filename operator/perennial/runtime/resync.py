@@ -32,7 +32,6 @@ _UNSERVED_SECONDS: Final = (1.0, 2.0)
 """Soon, and then less often: until a list works, a process does nothing else, not even wait for the lease."""
 _DEAD_AFTER: Final = 2
 """So many lists in a row that find missed changes of one kind: its watch is dead."""
-"""A label that nothing has: a list of it asks whether a kind is served."""
 
 
 class Resync:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from json import dumps
 from time import perf_counter
 
 from aiohttp import web
@@ -23,7 +22,10 @@ from perennial.server.service import NotReadyError, Phase, Service, is_predictio
 from perennial.terms.names import PREDICTION_ID, RECORDED
 
 MOST_BYTES = 16 * 1024 * 1024
-"""How many of a request's rows will be counted: all of them, unless the collector is away for long."""
+INTERNAL = 500
+MODEL = "/v2/models/{model}"
+PATHS = ("/invocations", "/metrics", "/ping", "/v2", "/v2/health/live", "/v2/health/ready", MODEL, f"{MODEL}/infer")
+"""What may be asked, as an answer to another path lists it."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -34,7 +36,6 @@ def application(service: Service) -> web.Application:
     """Return the web application of a service."""
     api = _Api(service)
     app = web.Application(client_max_size=MOST_BYTES, middlewares=[api.errors])
-    model = "/v2/models/{model}"
     app.add_routes(
         [
             web.post("/invocations", api.invoke),
@@ -45,7 +46,7 @@ def application(service: Service) -> web.Application:
             web.get("/metrics", api.metrics),
         ]
     )
-    for path in (model, model + "/versions/{version}"):
+    for path in (MODEL, f"{MODEL}/versions/{{version}}"):
         app.add_routes(
             [
                 web.post(path + "/infer", api.infer),
@@ -59,6 +60,12 @@ def application(service: Service) -> web.Application:
 async def _body(request: web.Request) -> bytes:
     """Return a request's body, decoded. Raises PayloadError."""
     return decoded(await request.read(), request.headers.get("Content-Encoding", ""), MOST_BYTES)
+
+
+class _UnknownModelError(Exception):
+    """The path names another model than the one that is served."""
+
+    status = 404
 
 
 class _Api:
@@ -116,22 +123,11 @@ class _Api:
         """Turn what went wrong into a status and one sentence."""
         try:
             response = await handler(request)
-        except (BadRowsError, PayloadError, NotReadyError) as error:
-            response = web.json_response({"error": str(error)}, status=error.status)
-        except ModelError as error:
-            # The first failure with its trace; the thousand that may follow with a line each.
-            log.error("prediction failed", extra={"error": str(error)}, exc_info=not self._failed)  # noqa: TRY400
-            self._failed = True
-            response = web.json_response({"error": str(error)}, status=500)
-        except web.HTTPRequestEntityTooLarge:
-            message = f"the body: must have at most {MOST_BYTES:,} bytes"
-            response = web.json_response({"error": message}, status=413)
-        except web.HTTPException:
-            raise
-        except Exception:
-            log.exception("a request was not answered as it should be", extra={"path": request.path})
-            message = "the server failed on this request; its log says why"
-            response = web.json_response({"error": message}, status=500)
+        except Exception as error:
+            status, told, headers = self._answer_to(error)
+            if status == INTERNAL and not isinstance(error, ModelError):
+                log.exception("a request was not answered as it should be", extra={"path": request.path})
+            response = web.json_response({"error": told}, status=status, headers=headers)
         if request.method == "POST":
             self._metrics.answered(response.status)
             if is_prediction_id(request.headers.get(PREDICTION_ID, "")):
@@ -139,6 +135,32 @@ class _Api:
         if self._service.phase is Phase.DRAINING:
             response.force_close()
         return response
+
+    def _answer_to(self, error: Exception) -> tuple[int, str, dict[str, str]]:
+        """Return the status that an error is answered with, the sentence, and headers."""
+        headers: dict[str, str] = {}
+        match error:
+            case BadRowsError() | PayloadError() | NotReadyError() | _UnknownModelError():
+                status, told = error.status, str(error)
+            case ModelError():
+                # The first failure with its trace; the thousand that may follow with a line each.
+                log.error("prediction failed", extra={"error": str(error)}, exc_info=None if self._failed else error)
+                self._failed = True
+                status, told = INTERNAL, str(error)
+            case web.HTTPRequestEntityTooLarge():
+                status, told = error.status, f"the body: must have at most {MOST_BYTES:,} bytes"
+            case web.HTTPNotFound():
+                status, told = error.status, f"the path: must be one of {', '.join(PATHS)}"
+            case web.HTTPMethodNotAllowed():
+                allowed = ", ".join(sorted(error.allowed_methods))
+                status, told, headers = error.status, f"the method: must be one of {allowed}", {"Allow": allowed}
+            case web.RequestPayloadError() | ConnectionError():
+                status, told = 400, "the body: must be sent as its headers say"
+            case web.HTTPException():
+                status, told = error.status, error.reason
+            case _:
+                status, told = INTERNAL, "the server failed on this request; its log says why"
+        return status, told, headers
 
     async def _predict(self, request: web.Request, rows: Rows, protocol: str) -> tuple[str, Scores, int]:
         begun = perf_counter()
@@ -156,4 +178,4 @@ class _Api:
         identity, wanted = self._service.identity, request.match_info
         if wanted["model"] != identity.model or wanted.get("version", identity.model_version) != identity.model_version:
             known = f"model {identity.model}, version {identity.model_version}"
-            raise web.HTTPNotFound(text=dumps({"error": f"this server has {known}"}), content_type="application/json")
+            raise _UnknownModelError(f"this server has {known}")

@@ -1,5 +1,6 @@
 """Whatever a client sends: never an answer of 5xx, never a trace, always one sentence."""
 
+import asyncio
 import gzip
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -183,3 +184,53 @@ def test_what_was_dropped_is_told_with_the_next_report() -> None:
     told = reporter._losses()
     assert told["dropped"] == 3
     assert told["reporter"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "says"),
+    [
+        ("GET", "/nothing", 404, "the path: must be one of /invocations, "),
+        ("POST", "/v2/models/m/infer/more", 404, "/v2/models/{model}/infer"),
+        ("GET", "/invocations", 405, "the method: must be one of POST"),
+        ("DELETE", "/v2/models/m", 405, "the method: must be one of GET, HEAD"),
+        ("POST", "/v2/models/other/infer", 404, "this server has model m, version 1"),
+    ],
+)
+async def test_a_path_or_method_that_it_does_not_have_is_answered_with_a_sentence(
+    method: str, path: str, status: int, says: str
+) -> None:
+    async def ask(client: TestClient[Any, Any]) -> None:
+        async with client.request(method, path, data=b"{}") as answer:
+            assert answer.status == status
+            assert says in (await answer.json())["error"]
+
+    await exchange(ask)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"Transfer-Encoding: chunked\r\n\r\nnot a chunk\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nx\r\n",
+        b"Content-Length: 10\r\n\r\n{}",
+        b"Content-Length: -1\r\n\r\n{}",
+        b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        b"Content-Length: 99999999999\r\n\r\n{}",
+    ],
+)
+async def test_a_body_that_is_not_what_its_headers_say_is_no_failure_of_the_server(
+    sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def ask(client: TestClient[Any, Any]) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.port or 0)
+        writer.write(b"POST /invocations HTTP/1.1\r\nHost: m\r\n" + sent)
+        writer.write_eof()
+        async with asyncio.timeout(30):
+            answer = await reader.read()
+        writer.close()
+        assert not answer.startswith((b"HTTP/1.0 5", b"HTTP/1.1 5"))
+        assert b"Traceback" not in answer
+        assert (await post(client, "/invocations", json.dumps({"dataframe_records": [ROW]}).encode()))[0] == 200
+
+    await exchange(ask)
+    assert [record for record in caplog.get_records("call") if record.name.startswith("perennial")] == []
