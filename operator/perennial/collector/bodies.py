@@ -126,6 +126,8 @@ def _number(value: object, where: str) -> float:
         number = float("inf")
     if not isfinite(number):
         raise BadInputError(f"{where}: must be a finite number")
+    if isinstance(value, int) and int(number) != value:
+        raise BadInputError(f"{where}: must be a number that a 64-bit float holds exactly")
     return number
 
 

@@ -1,5 +1,6 @@
 """What a model wants to be fed: the columns of its MLflow signature, and how values become arrays of their types."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ Values = Sequence[Any] | Array
 _FLOATS: Mapping[str, type[np.floating[Any]]] = {"double": np.float64, "float": np.float32}
 _INTEGERS: Mapping[str, type[np.integer[Any]]] = {"long": np.int64, "integer": np.int32}
 _NUMBERS = (int, float, np.number, np.bool_)
+_TOO_FINE = re.compile(r"[.,]\d{6}\d*[1-9]")
+"""A fraction of a second that microseconds can't hold: `fromisoformat` would cut it off."""
 _SHOWN = 40
 """Characters of a value that a message shows."""
 
@@ -65,7 +68,12 @@ class Column:
 
     def _moments(self, array: Array) -> Array:
         found = [_moment(v) for v in array]
-        _refuse(array, [moment is None for moment in found], self.name, "must be times, as 2026-01-31T12:00:00Z")
+        _refuse(
+            array,
+            [moment is None for moment in found],
+            self.name,
+            "must be times in microseconds, as 2026-01-31T12:00:00Z",
+        )
         return np.array(found, "datetime64[us]")
 
 
@@ -75,18 +83,17 @@ def real(array: Array, name: str, kind: type[np.floating[Any]]) -> Array:
         _refuse(array, [not (v is None or isinstance(v, _NUMBERS)) for v in array], name, "must be numbers")
     elif array.dtype.kind not in "biuf":
         raise BadRowsError(f"column {name!r}: must be numbers")
-    limit = float(np.finfo(kind).max)
+    limit, bits = float(np.finfo(kind).max), np.dtype(kind).itemsize * 8
     bound = f"must be from {-limit:.8g} to {limit:.8g}"
     if array.dtype.kind == "O":
         _refuse(array, [isinstance(v, int) and abs(v) > limit for v in array], name, bound)
         numbers = np.array([np.nan if v is None else v for v in array], np.float64)
-        exact = [not isinstance(v, int) or int(n) == v for v, n in zip(array, numbers, strict=True)]
     else:
         numbers = array.astype(np.float64, copy=False)
-        exact = _exact(array, numbers)
-    _refuse(array, ~np.asarray(exact, bool), name, "must be numbers that a 64-bit float holds exactly")
     _refuse(array, np.isfinite(numbers) & (np.abs(numbers) > limit), name, bound)
-    return numbers.astype(kind, copy=False)
+    made = numbers.astype(kind, copy=False)
+    _refuse(array, ~_exact(array, made), name, f"must be numbers that a {bits}-bit float holds exactly")
+    return made
 
 
 def whole(array: Array, name: str, kind: type[np.integer[Any]]) -> Array:
@@ -116,10 +123,11 @@ def booleans(array: Array, name: str) -> Array:
 
 
 def _exact(array: Array, numbers: Array) -> Any:
-    """Return which integers are the same as floats."""
-    if array.dtype.kind not in "iu" or array.dtype.itemsize < 8:  # noqa: PLR2004 - 64 bits are more than a float's 53
+    """Return which integers are the same as floats; what is no integer is as near as floats are."""
+    if array.dtype.kind not in "iuO" or array.dtype.itemsize * 8 <= np.finfo(numbers.dtype).nmant:
         return np.ones(len(array), bool)
-    return [int(number) == int(value) for value, number in zip(array, numbers, strict=True)]
+    pairs = zip(array, numbers, strict=True)
+    return np.array([not isinstance(v, int | np.integer) or int(n) == int(v) for v, n in pairs], bool)
 
 
 def _is_whole(value: Any) -> bool:
@@ -135,8 +143,10 @@ def _encodable(text: str) -> bool:
 
 
 def _moment(value: Any) -> datetime | None:
-    """Return a time in UTC without its zone, which numpy does not know; None if it is none."""
+    """Return a time in UTC without its zone, which numpy does not know; None if it is none that can be kept."""
     try:
+        if _TOO_FINE.search(value):
+            return None
         moment = datetime.fromisoformat(value)
         return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
     except (TypeError, ValueError, OverflowError):

@@ -11,7 +11,7 @@ from perennial.terms.text import rfc3339
 from perennial.worker import report
 from perennial.worker.errors import BadArguments, BadData
 from perennial.worker.manifest import Entry, Manifest
-from perennial.worker.measure import UNITS_A_SECOND
+from perennial.worker.measure import INT96_UNIT, UNITS_A_SECOND
 from perennial.worker.moments import EPOCH
 from perennial.worker.snapshots import Snapshots, storage_errors
 
@@ -106,7 +106,7 @@ def _materialise_file(store: Snapshots, entry: Entry, folder: Path, rows: Rows) 
     target = folder / entry.path
     with store.verified(entry) as stream:
         try:
-            with pq.ParquetFile(stream) as parquet:
+            with pq.ParquetFile(stream, coerce_int96_timestamp_unit=INT96_UNIT) as parquet:
                 if rows.from_ is not None or rows.until is not None:
                     return _write_wanted(parquet, entry.path, target, rows)
                 count = int(parquet.metadata.num_rows)

@@ -8,6 +8,8 @@ from perennial.terms.words import ColumnType
 
 UNITS_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 NANOSECONDS = UNITS_A_SECOND["ns"]
+INT96_UNIT = "us"
+"""What moments are read in that are stored as INT96, which has no unit: as nanoseconds, the year 9999 would be 1815."""
 
 Needs = Mapping[Aggregate, frozenset[ColumnType]]
 """The figures that are asked for, and the types of column in which each makes sense."""

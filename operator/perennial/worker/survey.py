@@ -6,7 +6,7 @@ from typing import Any
 
 from perennial.families.expectations import Aggregate, ColumnFacts, FileFacts
 from perennial.worker.errors import BadData
-from perennial.worker.measure import Needs, measure, type_of
+from perennial.worker.measure import INT96_UNIT, Needs, measure, type_of
 
 _BATCH_ROWS = 65_536
 
@@ -21,7 +21,7 @@ def survey(path: str, file: Path, wanted: Mapping[str, Needs]) -> FileFacts:
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     try:
-        with pq.ParquetFile(file) as parquet:
+        with pq.ParquetFile(file, coerce_int96_timestamp_unit=INT96_UNIT) as parquet:
             schema = parquet.schema_arrow
             repeated = {name for name in schema.names if schema.names.count(name) > 1}
             present = [name for name in wanted if name in schema.names and name not in repeated]

@@ -70,6 +70,10 @@ GOOD = {"id": "p", "time": "2026-01-31T12:00:00Z", "score": 0.5}
         (predictions({**GOOD, "score": float("nan")}), "predictions[0].score: must be a finite number"),
         (predictions({**GOOD, "score": 10**400}), "predictions[0].score: must be a finite number"),
         (
+            predictions({**GOOD, "score": 2**53 + 1}),
+            "predictions[0].score: must be a number that a 64-bit float holds exactly",
+        ),
+        (
             predictions({**GOOD, "time": "2026-01-31T12:00:00"}),
             "predictions[0].time: must be an RFC 3339 time with its zone, such as 2026-01-31T12:00:00Z",
         ),

@@ -48,14 +48,38 @@ ROWS = st.lists(
         ("double", [3], "must be numbers (row 0 has a list)"),
         ("string", 3, "must be strings (row 0 has 3)"),
         ("string", "\ud800", "must be valid Unicode (row 0 has '\\ud800')"),
-        ("datetime", "yesterday", "must be times, as 2026-01-31T12:00:00Z (row 0 has 'yesterday')"),
-        ("datetime", 3, "must be times, as 2026-01-31T12:00:00Z (row 0 has 3)"),
+        (
+            "datetime",
+            "yesterday",
+            "must be times in microseconds, as 2026-01-31T12:00:00Z (row 0 has 'yesterday')",
+        ),
+        (
+            "datetime",
+            "2026-01-31T12:00:00.1234567Z",
+            "must be times in microseconds, as 2026-01-31T12:00:00Z (row 0 has '2026-01-31T12:00:00.1234567Z')",
+        ),
+        ("float", 2**24 + 1, f"must be numbers that a 32-bit float holds exactly (row 0 has {2**24 + 1})"),
+        ("datetime", 3, "must be times in microseconds, as 2026-01-31T12:00:00Z (row 0 has 3)"),
     ],
 )
 def test_what_a_type_cannot_hold_is_refused_with_column_and_row(kind: str, value: Any, message: str) -> None:
     with pytest.raises(BadRowsError) as refused:
         Column("small", kind).read([value])
     assert str(refused.value) == f"column 'small': {message}"
+
+
+@pytest.mark.parametrize("text", ["2026-01-31T12:00:00.123456Z", "2026-01-31T12:00:00.123456000Z", "2026-01-31T12:00"])
+def test_a_time_is_kept_to_its_last_digit(text: str) -> None:
+    (kept,) = Column("at", "datetime").read([text])
+    assert str(kept).startswith(text.removesuffix("Z").removesuffix("000"))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint64, object])
+def test_whole_numbers_of_any_width_are_kept_or_refused(dtype: type) -> None:
+    kept = np.array([2**24, -(2**24), 2**25], dtype if dtype is not np.uint64 else np.int64)
+    assert Column("x", "float").read(kept).tolist() == [2.0**24, -(2.0**24), 2.0**25]
+    with pytest.raises(BadRowsError, match=r"32-bit float holds exactly \(row 1 has 16777217\)"):
+        Column("x", "float").read(np.array([1, 2**24 + 1], dtype))
 
 
 def test_the_row_is_that_of_the_first_wrong_value() -> None:

@@ -113,6 +113,19 @@ def test_a_time_that_is_none_is_no_event_time(lake: Path, index: int, count: int
     assert (report.from_, report.to) == (None, None)
 
 
+def test_moments_that_have_no_unit_of_their_own_are_no_others(lake: Path) -> None:
+    """INT96, as Spark and Hive wrote for years: as nanoseconds, the year 9999 would be a day of 1815."""
+    lake.mkdir(parents=True, exist_ok=True)
+    with_forever = with_value("at", -1, microseconds(9999, 12, 31))
+    pq.write_table(pa.table(with_forever), lake / "a.parquet", use_deprecated_int96_timestamps=True)
+    (finding,) = checked(lake).violations
+    assert finding.message.endswith("but a.parquet has 9999-12-31T00:00:00Z")
+    pq.write_table(pa.table(base()), lake / "a.parquet", use_deprecated_int96_timestamps=True)
+    report = checked(lake)
+    assert report.fit
+    assert (report.from_, report.to) == (TIMES[0].replace(tzinfo=UTC), TIMES[-1].replace(tzinfo=UTC))
+
+
 @pytest.mark.parametrize("count", [microseconds(1678, 1, 1), microseconds(2261, 12, 31), None])
 def test_old_and_late_times_and_missing_ones_are_event_times(lake: Path, count: int | None) -> None:
     write(lake / "a.parquet", with_value("at", 0, count))
