@@ -51,7 +51,10 @@ def test_a_canary_on_its_way() -> None:
     }
     assert world.series("perennial_canary_step", "name") == {("delay",): 1}
     assert world.series("perennial_canary_verdict", "slo", "verdict") == {("errors", "Undecided"): 1}
-    assert world.series("perennial_slo_verdict", "slo", "verdict") == {("missed-late", "NoData"): 1}
+    assert world.series("perennial_slo_verdict", "slo", "verdict") == {
+        ("missed-late", "NoData"): 1,
+        ("errors", "NoData"): 1,
+    }
     assert world.series("perennial_model_version", "model", "role", "version") == {
         ("flight-delay", "stable", "1"): 1,
         ("flight-delay", "canary", "2"): 1,
@@ -70,8 +73,11 @@ def test_a_decision_and_an_slo_that_is_broken() -> None:
     ).items()
     assert (decision, reason, at) == ("RolledBack", "Harmful", 1767600000)
     world = Scraped("ModelDeployment/slo-broken")
-    assert world.series("perennial_slo_verdict", "verdict") == {("Fail",): 1}
-    assert world.series("perennial_slo_value", "bound") == {("low",): 0.990488, ("value",): 1, ("high",): 1}
+    assert world.series("perennial_slo_verdict", "slo", "verdict") == {
+        ("missed-late", "Fail"): 1,
+        ("errors", "NoData"): 1,
+    }
+    assert world.series("perennial_slo_value", "bound") == {("low",): 0.99082, ("value",): 1, ("high",): 1}
 
 
 def test_a_gate_that_rejected_and_a_dataset() -> None:
