@@ -58,12 +58,12 @@ async def have_dataset(run: Run) -> None:
     await run.api.merge(stories_dataset.path(run, "/status"), {"status": status})
 
 
-def evaluated(pod: dict[str, Any], bad: int) -> Ends:
-    """Return the words of an evaluation that found so many of 1000 predictions wrong."""
+def evaluated(pod: dict[str, Any], bad: int | None) -> Ends:
+    """Return the words of an evaluation that found so many of 1000 predictions wrong; None: nobody asked."""
     arguments = pod["spec"]["containers"][0]["args"]
     run_id = arguments[arguments.index("--run-id") + 1]
-    measured = Measured.made("errors", Days.of([Sums.count(1000, bad)])).json_data()
-    return Ends({"source": f"runs:/{run_id}/model", "digest": digest("d"), "results": [measured]})
+    measured = [] if bad is None else [Measured.made("errors", Days.of([Sums.count(1000, bad)])).json_data()]
+    return Ends({"source": f"runs:/{run_id}/model", "digest": digest("d"), "results": measured})
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class TrainingStory:
 
         def fate(component: str, pod: dict[str, Any]) -> Fate:
             if component == "evaluation":
-                return evaluated(pod, self.bad)
+                return evaluated(pod, self.bad if self.gate else None)
             return self.trained if not self.pauses or "resumed" in run.facts else None
 
         await have_dataset(run)
