@@ -29,7 +29,8 @@ _EXPERIMENTS = re.compile(r'("MLFLOW_EXPERIMENT_ID", "value": "|"experimentId": 
 _ACTIVE = re.compile(r'("activeSeconds": )[1-5]?\d\b|("activeDeadlineSeconds": )3(?:600|5[4-9]\d)\b')
 """How long a training was active before it was suspended, and what is left of its hour: seconds, as it happens."""
 _NUMBERS = re.compile(r"(?<!version )\b\d[\d,.:]*(?:e[+-]?\d+)?\b")
-_HASHES = re.compile(r"(?<=[.-])[0-9a-f]{8,16}\b")
+_HASHES = re.compile(r'(?<=[.-])[0-9a-f]{8,16}\b|(?<="lastTemplate": ")[0-9a-f]{10}\b')
+"""Of names of children, and of a template: it names its model after the run's namespace."""
 
 
 @dataclass
